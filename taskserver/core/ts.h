@@ -1,0 +1,203 @@
+/* The task server's pure core: an event in, effects out.
+ *
+ * It holds the jobs and tasks of one shard. It does no I/O, reads no clock, draws no random numbers, starts no
+ * threads, and takes memory only from its own bounded pool; the shell (server.c) owns all that, executes the
+ * effects in order and decides nothing. The simulator and the in-process engine (local://) drive this same code.
+ *
+ * Durable state - jobs, tasks, slots, bounds, results - changes only by applying log records, through one
+ * function, which live operation, restart and a replica share. Grants, producers, clients and timers are
+ * volatile and never logged.
+ *
+ * The core cannot fail: bad input becomes a reply or a fault effect and changes nothing; a broken invariant is
+ * an assert that stays on in release builds. */
+#ifndef TASKSERVER_CORE_TS_H
+#define TASKSERVER_CORE_TS_H
+
+#include "base/commit.h"
+
+#define SHA256_BYTES      32
+#define TS_NAME_MAX       63
+#define TS_FUNCTIONS_MAX  2048 /* the module's function names, comma-separated */
+#define TS_LABEL_MAX      255
+#define TS_MODULES_MAX    4
+#define TS_REASON_MAX     MESSAGE_TEXT_MAX
+#define TS_POISON_CRASHES 3
+
+struct ts_config {
+    uint64_t memory_max;     /* bytes for jobs, tasks and results together */
+    uint64_t seed;           /* of whatever is to look random */
+    uint64_t result_ttl_us;  /* how long an unfetched result is kept */
+    uint32_t budget_max_us;  /* longest collapse budget given with a grant */
+    uint32_t jobs_max;
+    bool collapse;           /* false: every budget is 0 and every task a commit of its own (benchmarks, oracle) */
+};
+
+/* ---- Events ---- */
+
+struct ts_module {
+    char arch[16]; /* "x86_64", "aarch64"; "" fits every producer */
+    uint8_t sha256[SHA256_BYTES];
+};
+
+struct ts_submit {
+    struct id job; /* chosen by the consumer; makes the submit idempotent */
+    struct ts_module module[TS_MODULES_MAX];
+    uint32_t modules;
+    bool has_input;
+    uint8_t input[SHA256_BYTES];
+    struct bytes functions; /* names of the module's tasks in order, comma-separated */
+    uint32_t fn;            /* FN_FIRST + index of the root function */
+    uint32_t nargs;
+    struct bytes args;      /* nargs packed values, no addresses */
+    int32_t priority;       /* between jobs: higher first */
+    uint32_t weight;        /* share among jobs of equal priority; 0 means 1 */
+    struct bytes label;     /* free text for people */
+    struct bytes owner;     /* the consumer's certified name */
+};
+
+enum ts_event_kind {
+    TS_TICK,             /* time passes: deadlines, eager scheduling, expiry. Send one at ts_due() at the latest */
+    TS_PRODUCER_JOINED,
+    TS_PRODUCER_LEFT,    /* gone or silent: its grants are withdrawn */
+    TS_PRODUCER_WINDOW,  /* how many grants it wants outstanding */
+    TS_PRODUCER_HOLDS,   /* after a reconnect: what it is still running (a packed batch of holds) */
+    TS_COMMITS,          /* a packed batch of commit records (commit.h) */
+    TS_SUBMIT,
+    TS_CANCEL,
+    TS_WATCH,            /* a client wants progress and the result of a job */
+    TS_UNWATCH,
+    TS_FORGET,           /* the result has been fetched, it may go */
+    TS_HELD,             /* the log up to lsn is as durable as is configured (law 8) */
+};
+
+struct ts_event {
+    enum ts_event_kind kind;
+    uint64_t now_us;
+    uint32_t peer;  /* producer or client: a small number chosen by the shell, reusable after it left */
+    uint64_t req;   /* SUBMIT, CANCEL, WATCH, FORGET: echoed in the reply */
+    struct id job;  /* CANCEL, WATCH, UNWATCH, FORGET */
+    union {
+        struct {
+            const char *name; /* certified */
+            const char *arch;
+            uint32_t threads;
+        } joined;
+        uint32_t window;
+        struct bytes batch; /* HOLDS: (job:id task:id hash:u64)*; COMMITS: commit records */
+        const struct ts_submit *submit;
+        struct bytes owner; /* CANCEL, WATCH, FORGET: who asks; empty: may do all (admin) */
+        uint64_t lsn;
+    } u;
+};
+
+/* ---- Effects ---- */
+
+enum ts_effect_kind {
+    TS_FX_GRANT,    /* to producer peer: data is one packed grant; append it to the peer's batch */
+    TS_FX_JOB,      /* to producer peer: about this job (look it up with ts_job_find), before its first grant */
+    TS_FX_JOB_GONE, /* to producer peer: the job ended, kill its runners */
+    TS_FX_BOUND,    /* to producer peer: job's bound improved: bound_kind, bound */
+    TS_FX_HUNGRY,   /* to producer peer: others are idle, publish your frontiers soon */
+    TS_FX_REVOKE,   /* to producer peer: this task is done elsewhere, do not start it */
+    TS_FX_FAULT,    /* producer peer sent what is not allowed: text says what; the shell closes its stream */
+    TS_FX_REPLY,    /* to client peer, request req: code and text (SUBMIT, CANCEL, FORGET, refused WATCH) */
+    TS_FX_PROGRESS, /* to client peer watching job: look it up with ts_job_find */
+    TS_FX_RESULT,   /* to client peer watching job: it has ended: look it up with ts_job_find */
+    TS_FX_LOG,      /* append data (one record) to the log; lsn is its number */
+};
+
+struct ts_effect {
+    enum ts_effect_kind kind;
+    uint32_t peer;
+    uint64_t req;
+    struct id job;
+    struct id task;
+    int code;            /* enum cx_err */
+    uint32_t bound_kind;
+    int64_t bound;
+    uint64_t lsn;
+    size_t at, len;      /* data or text: a run of ts_effects.data */
+};
+
+/* Reused from step to step; the shell empties it with ts_effects_clear. */
+struct ts_effects {
+    struct ts_effect *fx;
+    size_t n, cap;
+    struct buf data;
+};
+
+static inline struct bytes ts_effect_data(const struct ts_effects *e, const struct ts_effect *fx)
+{
+    return (struct bytes){e->data.data + fx->at, fx->len};
+}
+void ts_effects_clear(struct ts_effects *e);
+void ts_effects_free(struct ts_effects *e);
+
+/* ---- The machine ---- */
+
+struct ts;
+
+struct ts *ts_new(const struct ts_config *config);
+void ts_free(struct ts *ts);
+void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out);
+
+/* When the next TICK is wanted, at the latest (UINT64_MAX: never). */
+uint64_t ts_due(const struct ts *ts);
+
+/* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False, and
+ * nothing changed, when the record does not fit the state (corruption). */
+bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn);
+/* Ends replay: everything ready is put in the queues. */
+void ts_replayed(struct ts *ts, uint64_t now_us);
+/* The state as records, each handed to emit in turn; replaying them into a new ts gives an equal state. */
+void ts_snapshot(const struct ts *ts, void (*emit)(void *ctx, struct bytes record), void *ctx);
+uint64_t ts_lsn(const struct ts *ts); /* of the last record */
+
+/* ---- Looking (no change) ---- */
+
+enum ts_job_state { TS_JOB_RUNNING, TS_JOB_DONE, TS_JOB_FAILED, TS_JOB_CANCELLED };
+
+/* Pointers are borrowed until the next step. */
+struct ts_job_info {
+    struct id id;
+    enum ts_job_state state;
+    struct ts_module module[TS_MODULES_MAX];
+    uint32_t modules;
+    bool has_input;
+    uint8_t input[SHA256_BYTES];
+    struct bytes functions, label, owner;
+    struct bytes result; /* DONE: one packed value */
+    struct bytes reason; /* FAILED, CANCELLED */
+    int32_t priority;
+    uint32_t weight;
+    uint64_t submitted_us, ended_us;
+    uint64_t ready, waiting, granted;       /* tasks now */
+    uint64_t executed, duplicates, commits; /* so far; executed counts collapsed tasks too */
+    uint64_t busy_ns;                       /* computing time committed */
+    uint64_t bytes;                         /* memory held */
+    bool has_min, has_max;
+    int64_t bound_min, bound_max;
+};
+struct ts_producer_info {
+    uint32_t peer;
+    const char *name, *arch;
+    uint32_t threads, window, granted;
+    uint64_t commits, executed, busy_ns, joined_us;
+};
+struct ts_stats {
+    uint64_t jobs, tasks, ready, waiting, granted, producers, threads;
+    uint64_t memory, memory_max, lsn, held;
+};
+
+bool ts_job_find(const struct ts *ts, struct id job, struct ts_job_info *out);
+/* Walks: start with *cursor = 0; false when there is no more. */
+bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out);
+bool ts_producer_next(const struct ts *ts, uint64_t *cursor, struct ts_producer_info *out);
+void ts_stats(const struct ts *ts, struct ts_stats *out);
+/* What a job waits for, in words for a person: up to a few lines. */
+void ts_why(const struct ts *ts, struct id job, uint64_t now_us, struct buf *text);
+
+/* Every internal relation that must hold; aborts with a message otherwise. For tests and the simulator. */
+void ts_check(const struct ts *ts);
+
+#endif
