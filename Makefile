@@ -15,6 +15,7 @@ CFLAGS   ?= -O2 -g
 VCFLAGS.release :=
 VCFLAGS.asan    := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DCX_ASAN
 VCFLAGS.tsan    := -fsanitize=thread -fno-omit-frame-pointer -DCX_TSAN
+VCFLAGS.fuzz    := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DCX_ASAN
 V        := $(VCFLAGS.$(VARIANT))
 override CPPFLAGS += -D_GNU_SOURCE -DCX_VERSION='"$(VERSION)"' -I. -Iinclude -I$(GEN) -I/usr/include/nanopb
 ALL_CFLAGS = -std=c11 $(WARN) $(CFLAGS) $(V) -fPIC -fvisibility=hidden -ffp-contract=off -MMD -MP
@@ -46,7 +47,7 @@ TESTMODS := $(patsubst tests/modules/%.c,$(B)/tests/modules/%.so,$(wildcard test
 PRODUCTS := $(addprefix $(B)/bin/,$(PROGRAMS)) $(B)/lib/libcx.so $(B)/lib/libcx.a $(MODULES) $(EXAMPLES)
 
 .PHONY: all help deps bench-deps demo test test-unit test-e2e test-sim test-fuzz check sim fuzz bench install uninstall \
-        format format-check clean products tests purity
+        format format-check clean products tests unit-tests purity
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -65,6 +66,7 @@ bench-deps: ## install the peers that the benchmarks compare with
 
 products: $(PRODUCTS)
 tests: products $(UNIT) $(E2E) $(SIM) $(FUZZ) $(TESTMODS)
+unit-tests: products $(UNIT) $(SIM) $(FUZZ) $(TESTMODS)
 
 # ---- Compiling ----
 $(B)/obj/%.o: %.c | $(GEN)/proto/cx.pb.h
@@ -127,8 +129,13 @@ TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libcx.a libprodcore.a libbrokcor
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
 # Fuzz targets get a plain driver that replays the corpus and mutates it a little; `make fuzz` uses libFuzzer.
+ifeq ($(VARIANT),fuzz)
+$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(TEST_LIBS)
+	$(call link,-fsanitize=fuzzer $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+else
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/driver/main.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+endif
 
 # ---- Testing ----
 test: deps ## install, build and test: unit, simulation, fuzz corpus, end to end; with ASan+UBSan and TSan where they count
@@ -155,7 +162,7 @@ demo: deps ## render a picture on a local network while producers come and go
 	@$(MAKE) --no-print-directory products
 	@tools/demo $(B)
 
-purity: $(B)/lib/libtscore.a $(B)/lib/libprodcore.a $(B)/lib/libbrokcore.a
+purity: $(B)/lib/libtscore.a $(B)/lib/libprodcore.a $(B)/lib/libbrokcore.a $(B)/lib/libbase.a
 	@tools/purity $^
 
 # ---- Installing ----
@@ -164,7 +171,7 @@ install: products ## install under PREFIX (DESTDIR is honoured)
 uninstall: ## remove what install put there
 	@tools/install --remove "$(B)" "$(DESTDIR)" "$(PREFIX)" "$(VERSION)"
 
-SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+SOURCES = $(shell git ls-files '*.c' '*.h' 2>/dev/null | grep . || find * -name '*.[ch]' -not -path 'build/*')
 format: ## clang-format the sources
 	clang-format -i $(SOURCES)
 format-check:
