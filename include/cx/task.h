@@ -97,7 +97,7 @@ typedef struct cx_module {
     const struct cx_task_entry *task;
 } cx_module;
 #define CX_MODULE_SYMBOL    "cx_module_v1"
-#define CX_MODULE_TASKS_MAX 32u
+#define CX_MODULE_TASKS_MAX 34u /* CX_MODULE's up to 32, and the two that it adds for cx_map() */
 
 /* Well-known successors: they run inside the engine and need no user code. All skip slots that hold none.
  * SUM_I64 wraps; SUM_F64 adds in slot order; MIN and MAX of nothing is none; COUNT counts the slots that hold a
@@ -119,9 +119,23 @@ typedef struct cx_module {
     static void name(cx_ctx *cx);                                                                                \
     static void name(cx_ctx *cx)
 
-/* CX_MODULE(a, b, c): the tasks of this module, the function numbers in this order. Once a module. */
+/* CX_MODULE(a, b, c): the tasks of this module, the function numbers in this order. Once a module. Two more come
+ * by themselves, cx_map and cx_gather, with which a consumer's cx_map() applies any task to a list of items. */
 #define CX_MODULE(...)                                                                                            \
-    static const struct cx_task_entry cx_module_tasks[] = {CX_EACH(CX_ENTRY, __VA_ARGS__)};                       \
+    static void cx_map_run(cx_ctx *cx);                                                                           \
+    static void cx_gather_run(cx_ctx *cx);                                                                        \
+    static const struct cx_task_entry cx_module_tasks[] = {                                                       \
+        CX_EACH(CX_ENTRY, __VA_ARGS__){"cx_map", cx_map_run}, {"cx_gather", cx_gather_run}};                      \
+    static void cx_map_run(cx_ctx *cx)                                                                            \
+    {                                                                                                             \
+        const struct cx_map_task self = {cx_module_tasks, sizeof cx_module_tasks / sizeof cx_module_tasks[0] - 2, \
+                                         cx_map_run, cx_gather_run};                                              \
+        cx_map_items(cx, &self);                                                                                  \
+    }                                                                                                             \
+    static void cx_gather_run(cx_ctx *cx)                                                                         \
+    {                                                                                                             \
+        cx_gather_slots(cx);                                                                                      \
+    }                                                                                                             \
     CX_EXPORT const cx_module cx_module_v1 = {                                                                    \
         CX_ABI_VERSION, (uint32_t)(sizeof cx_module_tasks / sizeof cx_module_tasks[0]), cx_module_tasks};
 #define CX_ENTRY(f) {#f, f},
@@ -419,5 +433,7 @@ template <class... T> static inline cx_arg_array<sizeof...(T)> cx_args(T... t)
 #define CX_E30(M, a, ...) M(a) CX_E29(M, __VA_ARGS__)
 #define CX_E31(M, a, ...) M(a) CX_E30(M, __VA_ARGS__)
 #define CX_E32(M, a, ...) M(a) CX_E31(M, __VA_ARGS__)
+
+#include "map.h"
 
 #endif
