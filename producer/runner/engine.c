@@ -1,0 +1,299 @@
+#include "cx/error.h"
+#include "producer/runner/engine_impl.h"
+
+#include <stdlib.h>
+
+#define STRIDE_MAX    64u     /* tasks between two looks at the clock */
+#define STRIDE_NS     20000u  /* and about how long they may take together */
+#define HUNGRY_MIN_NS 200000u /* computed at least, before others' hunger ends a grant */
+#define MEMORY_MIN    ((size_t)1 << 20)
+#define KEEP_BYTES    ((size_t)8 << 20) /* what a buffer keeps of its memory from grant to grant */
+
+/* ---- Making an engine ---- */
+
+static int check_module(const cx_module *m)
+{
+    if (m->abi != CX_ABI_VERSION)
+        return CX_EVERSION;
+    if (m->tasks == 0 || m->tasks > CX_MODULE_TASKS_MAX || !m->task)
+        return CX_EINVAL;
+    for (uint32_t i = 0; i < m->tasks; i++)
+        if (!m->task[i].run || !m->task[i].name)
+            return CX_EINVAL;
+    return 0;
+}
+
+static void fill_tables(struct engine *e)
+{
+    const cx_module *m = e->config.module;
+    for (uint32_t i = 0; i < m->tasks; i++) {
+        e->run[FN_FIRST + i] = m->task[i].run;
+        engine_fn_add(e, m->task[i].run, FN_FIRST + i);
+    }
+    for (uint32_t fn = 1; fn < CX_WELL_KNOWN_END; fn++) {
+        e->start[fn] = wk_start(fn);
+        e->any_order[fn] = wk_any_order(fn);
+    }
+}
+
+static size_t frames_bytes(const struct engine *e)
+{
+    return ((size_t)e->mask + 1) * sizeof(struct frame);
+}
+
+static bool take_memory(struct engine *e)
+{
+    if (e->config.memory_max < MEMORY_MIN)
+        e->config.memory_max = MEMORY_MIN;
+    size_t frames = 1;
+    while (frames * 2 * sizeof(struct frame) <= e->config.memory_max && frames < (size_t)1 << 31)
+        frames *= 2;
+    e->mask = (uint32_t)(frames - 1);
+    e->memory_soft = e->config.memory_max / 2;
+    if (e->memory_soft > COMMIT_BYTES_MAX / 2)
+        e->memory_soft = COMMIT_BYTES_MAX / 2;
+    e->frames = region_new(frames_bytes(e));
+    return e->frames && arena_init(&e->arena, e->config.memory_max);
+}
+
+int engine_new(const struct engine_config *config, struct engine **out)
+{
+    int err = check_module(config->module);
+    if (err)
+        return err;
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return CX_ENOMEM;
+    e->config = *config;
+    if (!take_memory(e)) {
+        engine_free(e);
+        return CX_ENOMEM;
+    }
+    fill_tables(e);
+    *out = e;
+    return 0;
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    region_free(e->frames, frames_bytes(e));
+    arena_destroy(&e->arena);
+    buf_free(&e->sets);
+    buf_free(&e->was_set);
+    buf_free(&e->path);
+    buf_free(&e->joined);
+    buf_free(&e->body);
+    free(e);
+}
+
+/* ---- Beginning and ending a grant ---- */
+
+static void buf_reset(struct buf *b)
+{
+    buf_clear(b);
+    if (b->cap > KEEP_BYTES)
+        buf_free(b);
+}
+
+static void forget_last(struct engine *e)
+{
+    arena_reset(&e->arena);
+    region_trim(e->frames, KEEP_BYTES, (size_t)e->top * sizeof(struct frame));
+    buf_reset(&e->sets);
+    buf_reset(&e->was_set);
+    buf_reset(&e->path);
+    buf_reset(&e->joined);
+    buf_reset(&e->body);
+    e->ready = e->free = e->cur = NULL;
+    e->top = FRAME_FIRST;
+    e->growths = 0;
+    e->wide_bytes = 0;
+    e->grown = e->deep = e->failed = false;
+    e->has_offer[CX_BOUND_MIN] = e->has_offer[CX_BOUND_MAX] = false;
+    e->executed = e->looked_executed = 0;
+    e->until = e->stride = 1;
+}
+
+/* Frame 0 stands for no task and is the granted task's parent: it is never freed. */
+static void begin(struct engine *e, const struct grant *g)
+{
+    forget_last(e);
+    e->grant = g;
+    e->ctx.api = &engine_api;
+    e->start_ns = e->looked_ns = e->config.clock_ns();
+    e->deadline_ns = g->budget_us == UINT32_MAX ? UINT64_MAX : e->start_ns + (uint64_t)g->budget_us * 1000;
+    e->hungry = atomic_load_explicit(&e->config.shared->hungry, memory_order_relaxed);
+    e->frames[0] = (struct frame){.refs = FRAME_RUNNING_REFS};
+    e->frames[FRAME_OF_INHERITED] = (struct frame){.gen = 1, .state = FRAME_INHERITED};
+    e->inherited = 1;
+}
+
+/* The granted task's slots. Bytes stay where they are; addresses are numbered in the order they come. */
+static bool read_slots(struct engine *e, struct frame *f, const struct grant *g)
+{
+    struct reader r = reader_of(g->values);
+    uint64_t inherited = frame_handle(e, &e->frames[FRAME_OF_INHERITED]);
+    for (uint32_t i = 0; i < g->nslots; i++) {
+        f->slot[i] = get_value(&r);
+        if (f->slot[i].type == CX_ADDR)
+            f->slot[i] = cx_v_addr((cx_addr){inherited, e->inherited++, 0});
+    }
+    if (r.bad || reader_more(&r))
+        engine_fail(e, "was granted with malformed arguments: its server or this runner is broken");
+    return !e->failed;
+}
+
+static void admit(struct engine *e, const struct grant *g)
+{
+    if (g->fn < FN_FIRST || g->fn - FN_FIRST >= e->config.module->tasks) {
+        engine_fail(e,
+                    "function number %u is not among the module's %u tasks: was the job submitted with "
+                    "another module?",
+                    g->fn - FN_FIRST, e->config.module->tasks);
+        return;
+    }
+    struct frame *f = frame_new(e);
+    must(f);
+    uint32_t gen = f->gen;
+    *f = (struct frame){.gen = gen, .fn = (uint8_t)g->fn, .nslots = g->nslots, .parent = &e->frames[0]};
+    f->slot = f->value;
+    f->flags = FRAME_BORROWED;
+    f->home = frame_handle(e, &e->frames[FRAME_OF_INHERITED]);
+    if ((g->nslots > FRAME_VALUES && !frame_widen(e, f, NULL)) || !read_slots(e, f, g))
+        return;
+    buf_reserve(&e->was_set, e->inherited);
+    memset(e->was_set.data, 0, e->inherited);
+    frame_push(e, f);
+}
+
+static void write_commit(struct engine *e, const struct grant *g, struct buf *out)
+{
+    struct commit c = {
+        .kind = COMMIT_DONE,
+        .job = g->job,
+        .task = g->task,
+        .hash = g->hash,
+        .elapsed_ns = e->config.clock_ns() - e->start_ns,
+        .executed = e->executed,
+        .body = buf_bytes(&e->body),
+    };
+    commit_put(out, &c);
+}
+
+/* ---- Running ---- */
+
+/* The granted task may use more than memory_soft once: what it spawned at one go is as well run here as
+ * published. Growing a second time says that the tasks below grow too. */
+static bool must_publish(struct engine *e)
+{
+    if (e->grown) {
+        e->grown = false;
+        e->growths++;
+    }
+    return e->growths > 1 || e->deep || e->grant->budget_us == 0;
+}
+
+static bool is_hungry(const struct engine *e, uint64_t now)
+{
+    return atomic_load_explicit(&e->config.shared->hungry, memory_order_relaxed) != e->hungry &&
+           now - e->start_ns >= HUNGRY_MIN_NS;
+}
+
+/* Looks at the clock, and chooses when to look again: after each task when they are long, seldom when they
+ * are tiny, so that neither the looks nor the tasks between them take much time. */
+static bool must_stop(struct engine *e)
+{
+    if (e->failed || must_publish(e))
+        return true;
+    uint64_t now = e->config.clock_ns();
+    uint64_t each = (now - e->looked_ns) / (e->executed - e->looked_executed + 1) + 1;
+    uint64_t stride = STRIDE_NS / each;
+    e->stride = stride < 1 ? 1 : stride > STRIDE_MAX ? STRIDE_MAX : (uint32_t)stride;
+    e->until = e->stride;
+    e->looked_ns = now;
+    e->looked_executed = e->executed;
+    return now >= e->deadline_ns || is_hungry(e, now);
+}
+
+static void fail_silent(struct engine *e)
+{
+    engine_fail(
+        e, "neither returned a value nor left a successor, so that its value would be waited for for ever: "
+           "return one (cx_return_none at least), or pass cx_home on");
+}
+
+static inline void run(struct engine *e, struct frame *f)
+{
+    e->ctx.slot = f->slot;
+    e->ctx.slots = f->nslots;
+    e->cur = f;
+    e->children = e->successors = e->randoms = 0;
+    e->handed = e->id_known = false;
+    f->state = FRAME_RUNNING;
+    f->refs = FRAME_RUNNING_REFS;
+    f->name = 0;
+    if (__builtin_expect(f->depth >= COMMIT_DEPTH_MAX - 1, 0)) {
+        e->deep = true;
+        e->until = 1;
+    }
+    e->run[f->fn](&e->ctx);
+    e->executed++;
+    if (__builtin_expect(!e->handed, 0))
+        fail_silent(e);
+}
+
+/* The task has run: its values go, its frame stays as long as children of it are alive. */
+static inline void retire(struct engine *e, struct frame *f)
+{
+    f->refs += e->children + !!e->successors - FRAME_RUNNING_REFS;
+    if (f->refs == 0) {
+        frame_release(e, f);
+        return;
+    }
+    if (f->flags)
+        frame_drop(e, f);
+    f->state = FRAME_DONE;
+    if (__builtin_expect(e->id_known, 0)) {
+        f->id = e->id;
+        f->flags = FRAME_ID;
+    }
+}
+
+static bool prune(struct engine *e, struct frame *f)
+{
+    if (!(f->flags & FRAME_OPTS) || !engine_hopeless(e, f))
+        return false;
+    e->cur = f;
+    e->id_known = false;
+    uint64_t home = f->home;
+    uint32_t slot = f->home_slot;
+    frame_release(e, f);
+    engine_deliver(e, home, slot, cx_v_none());
+    return true;
+}
+
+static void run_all(struct engine *e)
+{
+    struct frame *f;
+    while ((f = e->ready)) {
+        e->ready = f->link;
+        if (!f->flags || !prune(e, f)) {
+            run(e, f);
+            retire(e, f);
+        }
+        if (--e->until == 0 && must_stop(e))
+            return;
+    }
+}
+
+void engine_run(struct engine *e, const struct grant *g, struct buf *out)
+{
+    begin(e, g);
+    admit(e, g);
+    if (!e->failed)
+        run_all(e);
+    engine_publish(e);
+    write_commit(e, g, out);
+}
