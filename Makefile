@@ -128,6 +128,12 @@ $(B)/bin/%: $(B)/obj/examples/%/main.o $(B)/lib/libcx.so
 TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libcx.a libprodcore.a libbrokcore.a libbase.a)
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+# Tests of the task server's shell, which no library for users holds.
+$(B)/lib/libtaskserver.a: $(filter-out %/main.o,$(call objs,taskserver/*.c))
+$(addprefix $(B)/tests/unit/,journal blobs taskserver): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+$(B)/tests/fuzz/journal: $(B)/obj/tests/fuzz/journal.o $(B)/obj/tests/fuzz/driver/main.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
 # Fuzz targets get a plain driver that replays the corpus and mutates it a little; `make fuzz` uses libFuzzer.
 ifeq ($(VARIANT),fuzz)
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(TEST_LIBS)
