@@ -1,0 +1,85 @@
+/* The inside of a cx_net: what the public functions (api.c) share with the two backends that do the work:
+ * local.c, an engine in this process, and remote.c, a network. Never installed. */
+#ifndef CONSUMER_NET_H
+#define CONSUMER_NET_H
+
+#include "consumer/module.h"
+#include "consumer/rows.h"
+#include "cx/consumer.h"
+
+#define ADDRESS_MAX        512
+#define REQUEST_TIMEOUT_MS 30000
+#define FORGET_TIMEOUT_MS  2000
+#define SUBMIT_TRIES_MAX   5
+
+/* A submission, checked and made ready. */
+struct submit {
+    struct id job;
+    struct module *module; /* borrowed from the caller for the call */
+    uint32_t fn;           /* FN_FIRST + index */
+    uint32_t nargs;
+    struct buf args; /* packed; owned */
+    struct bytes input;
+    int32_t priority;
+    uint32_t weight;
+    struct bytes label;
+};
+
+/* Every operation runs in its caller's thread, may wait until deadline_us (monotonic; UINT64_MAX: for ever),
+ * and returns 0 or what fault() returned. Outputs are touched on success only. */
+struct backend {
+    int (*submit)(cx_net *net, const struct submit *s, uint64_t deadline_us);
+    int (*attach)(cx_net *net, struct id job, cx_job **out); /* no question is asked yet */
+    void (*detach)(cx_job *job);
+    int (*progress)(cx_job *job, uint64_t deadline_us, cx_progress *out);
+    int (*wait)(cx_job *job, uint64_t deadline_us, cx_value *out); /* bytes live as long as job */
+    int (*cancel)(cx_job *job, uint64_t deadline_us);
+    int (*forget)(cx_job *job, uint64_t deadline_us);
+    int (*list)(cx_net *net, enum list_what what, uint64_t deadline_us,
+                struct buf *rows); /* of row structs */
+    int (*why)(cx_job *job, uint64_t deadline_us, struct buf *text);
+    void (*close)(cx_net *net); /* frees it */
+};
+
+struct cx_net {
+    const struct backend *backend;
+    uint64_t serial; /* never reused: errors are remembered by it */
+    int timeout_ms;  /* of requests that name no time-out of their own */
+    char address[ADDRESS_MAX];
+};
+
+struct cx_job {
+    cx_net *net; /* borrowed */
+    struct id id;
+    char hex[CX_JOB_ID_SIZE];
+};
+
+int local_open(const char *options, cx_net **out);
+int remote_open(const char *address, const char *credentials_dir, cx_net **out);
+
+/* Remembers the message for cx_error(net) in this thread and returns code. net NULL: of cx_open. */
+int fault(const cx_net *net, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Job ends other than a value, in one wording for both backends. */
+int fault_ended(cx_job *job, cx_state state, struct bytes reason);
+int fault_unknown_job(cx_job *job);
+
+void net_init(cx_net *net, const struct backend *backend, const char *address);
+void job_init(cx_job *job, cx_net *net, struct id id);
+uint64_t deadline_of(int timeout_ms); /* negative: for ever */
+
+/* Replaces borrowed bytes by malloc'ed ones. */
+int own_bytes(const cx_net *net, cx_value *v);
+/* Submits, waits and forgets; the result's bytes are malloc'ed. */
+int run_submission(cx_net *net, cx_submission *what, cx_value *result);
+
+/* For the command: what the public interface has no functions for. rows: structs of rows.h, as many as fit.
+ */
+int net_list(cx_net *net, enum list_what what, struct buf *rows);
+int job_why(cx_job *job, struct buf *text);
+int job_row(cx_job *job, struct job_row *out);
+
+/* Where to compute, when the caller does not say (config.c). address: ADDRESS_MAX bytes; dir: PATH_MAX. */
+int config_find(const char *address_given, const char *dir_given, char *address, char *dir);
+
+#endif

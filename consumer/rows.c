@@ -1,0 +1,27 @@
+#include "consumer/rows.h"
+
+#include <string.h>
+
+void row_text(char *dst, size_t cap, struct bytes s)
+{
+    size_t n = s.len < cap - 1 ? s.len : cap - 1;
+    if (n > 0)
+        memcpy(dst, s.data, n);
+    dst[n] = '\0';
+}
+
+void function_name(struct bytes functions, uint32_t fn, char *out, size_t cap)
+{
+    const uint8_t *at = functions.data, *end = at + functions.len;
+    for (uint32_t i = FN_FIRST; at < end; i++) {
+        const uint8_t *comma = memchr(at, ',', (size_t)(end - at));
+        if (comma == NULL)
+            comma = end;
+        if (i == fn) {
+            row_text(out, cap, bytes_of(at, (size_t)(comma - at)));
+            return;
+        }
+        at = comma + 1;
+    }
+    row_text(out, cap, bytes_str("?"));
+}

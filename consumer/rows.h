@@ -1,0 +1,53 @@
+/* Listings as plain structs: one a line of `cx jobs`, `cx producers`, `cx status` and `cx networks`. */
+#ifndef CONSUMER_ROWS_H
+#define CONSUMER_ROWS_H
+
+#include "base/id.h"
+#include "taskserver/core/ts.h"
+
+enum list_what {
+    LIST_JOBS = 1,
+    LIST_PRODUCERS = 2,
+    LIST_SERVER = 3,
+    LIST_NETWORKS = 4
+}; /* the wire's numbers */
+
+#define ROW_TEXT_MAX 256
+
+struct job_row {
+    struct id id;
+    uint32_t state; /* enum cx_state */
+    char label[ROW_TEXT_MAX], owner[TS_NAME_MAX + 1], function[ROW_TEXT_MAX];
+    char reason[TS_REASON_MAX + 1];
+    int32_t priority;
+    uint32_t weight;
+    uint64_t ready, waiting, granted, executed, duplicates, commits, busy_ns, bytes, age_us;
+    bool has_min, has_max;
+    int64_t best_min, best_max;
+};
+
+struct producer_row {
+    char name[TS_NAME_MAX + 1], arch[16];
+    uint32_t threads, window, granted;
+    uint64_t commits, executed, busy_ns, age_us;
+};
+
+struct server_row {
+    char name[TS_NAME_MAX + 1], network[TS_NAME_MAX + 1], software[TS_NAME_MAX + 1];
+    uint64_t jobs, tasks, ready, waiting, granted, producers, threads, memory, memory_max, lsn, held, age_us;
+    bool journal;
+};
+
+struct network_row {
+    char network[TS_NAME_MAX + 1], address[ROW_TEXT_MAX], arch[ROW_TEXT_MAX];
+    uint32_t producers, threads, price;
+    uint64_t ready, granted, jobs, age_ms;
+    bool alive;
+};
+
+/* The name of function fn (FN_FIRST + index) in a comma-separated list. */
+void function_name(struct bytes functions, uint32_t fn, char *out, size_t cap);
+/* Copies and cuts. */
+void row_text(char *dst, size_t cap, struct bytes s);
+
+#endif
