@@ -11,8 +11,8 @@
 #define BAND_ROWS      8
 #define ITERATIONS_MAX 1000
 
-/* Iterations until |z| exceeds 2; ITERATIONS_MAX when it does not. Plain IEEE arithmetic in a fixed order, so that
- * every machine finds the same. */
+/* Iterations until |z| exceeds 2; ITERATIONS_MAX when it does not. Plain IEEE arithmetic in a fixed order, so
+ * that every machine finds the same. */
 static int escape(double cr, double ci)
 {
     double zr = 0, zi = 0;
@@ -50,7 +50,8 @@ CX_TASK(band)
     free(rgb);
 }
 
-/* Spawns the bands; the slots of concat become the picture file: a header, then the rows from top to bottom. */
+/* Spawns the bands; the slots of concat become the picture file: a header, then the rows from top to bottom.
+ */
 static void spawn_bands(cx_ctx *cx, cx_ref concat, int64_t width, int64_t height, uint32_t bands)
 {
     char header[64];

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
-/* A fixed amount of arithmetic, whoever else wants the processor: what efficiency is measured with. A round is a
- * multiplication and an addition that wait for the round before. */
+/* A fixed amount of arithmetic, whoever else wants the processor: what efficiency is measured with. A round
+ * is a multiplication and an addition that wait for the round before. */
 static inline uint64_t load_spin(int64_t rounds)
 {
     uint64_t x = 1;
