@@ -87,6 +87,7 @@ $(B)/lib/libtscore.a: $(TSCORE)
 $(B)/lib/libengine.a: $(ENGINE)
 $(B)/lib/libprodcore.a: $(PRODCORE)
 $(B)/lib/libbrokcore.a: $(BROKCORE)
+$(B)/lib/libbroker.a: $(filter-out %/main.o,$(call objs,broker/*.c))
 $(B)/lib/libproto.a: $(PROTO)
 $(B)/lib/libsupport.a: $(SUPPORT)
 $(B)/lib/libcx.a: $(LIBCX) $(TSCORE) $(ENGINE) $(PROTO) $(BASE)
@@ -125,7 +126,7 @@ $(B)/tests/modules/%.so: tests/modules/%.c $(wildcard include/cx/*.h)
 $(B)/bin/%: $(B)/obj/examples/%/main.o $(B)/lib/libcx.so
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $< -L$(B)/lib -lcx -ljpeg -lm -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
-TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libcx.a libprodcore.a libbrokcore.a libbase.a)
+TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libcx.a libprodcore.a libbroker.a libbrokcore.a libproto.a libbase.a)
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
 # Tests of the task server's shell, which no library for users holds.

@@ -40,6 +40,7 @@ static void run(struct daemon *d, struct rpc *r)
     }
 }
 
+/* Frees r. */
 static int serve(const struct settings *set, struct rpc *r, struct store *store, const struct credentials *me,
                  char *why)
 {
@@ -53,9 +54,8 @@ static int serve(const struct settings *set, struct rpc *r, struct store *store,
     struct daemon d = {0};
     int port;
     int rc = broker_start(&config, r, store, me, &d.broker, &port, why);
-    if (rc)
-        return rc;
-    rc = daemon_watch_signals(r, stop, &d);
+    if (!rc)
+        rc = daemon_watch_signals(r, stop, &d);
     if (!rc) {
         log_info("serving as %s on %s, port %d", me->self.name, set->listen, port);
         daemon_ready((int)set->ready_fd, port);

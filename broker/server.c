@@ -8,7 +8,7 @@
 #include "base/must.h"
 #include "proto/msg.h"
 
-enum { OUTBOX_BYTES_MAX = 8 << 20 }; /* of answers that a peer asked for and does not read */
+enum { OUTBOX_BYTES_MAX = 1 << 20 }; /* of answers that a peer asked for and does not read */
 
 /* One peer's stream. */
 struct talk {
@@ -57,13 +57,18 @@ static bool talk_fill(void *ctx, struct rpc_stream *s, struct buf *out)
     struct talk *t = ctx;
     uint32_t len;
     if (t->sent == t->outbox.len) {
-        buf_clear(&t->outbox);
+        buf_free(&t->outbox);
         t->sent = 0;
         return false;
     }
     memcpy(&len, t->outbox.data + t->sent, sizeof len);
     buf_add(out, t->outbox.data + t->sent + sizeof len, len);
     t->sent += sizeof len + len;
+    if (t->sent > t->outbox.len / 2) {
+        t->outbox.len -= t->sent;
+        memmove(t->outbox.data, t->outbox.data + t->sent, t->outbox.len);
+        t->sent = 0;
+    }
     return true;
 }
 

@@ -103,7 +103,7 @@ static bool arch_valid(struct bytes a)
     for (size_t from = 0, i = 0; a.len && i <= a.len; i++) {
         if (i < a.len && a.data[i] != ',')
             continue;
-        if (!name_valid(bytes_of(a.data + from, i - from)))
+        if (!bk_name_valid(bytes_of(a.data + from, i - from)))
             return false;
         from = i + 1;
     }
@@ -121,13 +121,13 @@ static void copy(char *dst, size_t cap, struct bytes s)
 static bool register_valid(const struct bk_event *e, struct bk_effects *out)
 {
     const struct bk_register *g = &e->u.reg;
-    const char *field = !name_valid(g->network)      ? "network: 1 to 63 letters, digits, '.', '-' or '_'"
+    const char *field = !bk_name_valid(g->network)   ? "network: 1 to 63 letters, digits, '.', '-' or '_'"
                         : !address_valid(g->address) ? "address: must be HOST:PORT, at most 127 characters"
                         : !arch_valid(g->arch)       ? "arch: must be names with commas between"
                                                      : NULL;
     if (e->role != BK_SERVER)
         reply(out, e, CX_EAUTH, "only a certificate of role server may register a network");
-    else if (!name_valid(bytes_str(e->name)))
+    else if (!bk_name_valid(bytes_str(e->name)))
         reply(out, e, CX_EAUTH, "the certified name is not one that can register");
     else if (field)
         reply(out, e, CX_EINVAL, "register: %s", field);
@@ -293,7 +293,7 @@ void bk_step(struct bk *bk, const struct bk_event *event, struct bk_effects *out
 
 bool bk_restore(struct bk *bk, const struct bk_record *record, uint64_t now_us)
 {
-    if (!name_valid(bytes_str(record->network)) || !name_valid(bytes_str(record->name)) ||
+    if (!bk_name_valid(bytes_str(record->network)) || !bk_name_valid(bytes_str(record->name)) ||
         !address_valid(bytes_str(record->address)) || !arch_valid(bytes_str(record->arch)) ||
         registry_find(&bk->registry, record->network, record->name))
         return false;
@@ -311,7 +311,7 @@ void bk_check(const struct bk *bk)
     must(bk->registry.n <= bk->registry.max);
     for (uint32_t i = 0; i < bk->registry.n; i++) {
         const struct server *s = &bk->registry.server[i];
-        must(name_valid(bytes_str(s->record.network)) && name_valid(bytes_str(s->record.name)));
+        must(bk_name_valid(bytes_str(s->record.network)) && bk_name_valid(bytes_str(s->record.name)));
         must(address_valid(bytes_str(s->record.address)) && arch_valid(bytes_str(s->record.arch)));
         must(registry_find(&bk->registry, s->record.network, s->record.name) == s);
         must(s->saved <= s->version);

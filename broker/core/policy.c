@@ -10,7 +10,7 @@ static bool name_char(uint8_t c)
            c == '-' || c == '_';
 }
 
-bool name_valid(struct bytes name)
+bool bk_name_valid(struct bytes name)
 {
     if (name.len == 0 || name.len > BK_NAME_MAX)
         return false;
@@ -34,13 +34,13 @@ static struct bytes take_name(const char **at)
 static bool take_entry(const char **at, struct bytes network, struct bytes name, bool *found, bool *listed)
 {
     struct bytes head = take_name(at);
-    if (!name_valid(head) || *(*at)++ != '=')
+    if (!bk_name_valid(head) || *(*at)++ != '=')
         return false;
     bool same = bytes_equal(head, network);
     *found |= same;
     for (;;) {
         struct bytes one = take_name(at);
-        if (!name_valid(one))
+        if (!bk_name_valid(one))
             return false;
         *listed |= same && bytes_equal(one, name);
         if (**at != ',')

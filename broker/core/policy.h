@@ -13,6 +13,6 @@ enum policy_answer policy_ask(const char *policy, const char *network, const cha
 bool policy_valid(const char *policy);
 
 /* A name of a network or a server: 1 to 63 letters, digits, '.', '-', '_'. */
-bool name_valid(struct bytes name);
+bool bk_name_valid(struct bytes name);
 
 #endif

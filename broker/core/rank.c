@@ -39,6 +39,18 @@ static int compare(const void *left, const void *right)
     return c ? c : strcmp(x->name, y->name);
 }
 
+/* Is `one` an element of the comma-separated list? */
+static bool list_has(const char *list, struct bytes one)
+{
+    for (const char *at = list; *at;) {
+        size_t len = strcspn(at, ",");
+        if (len == one.len && memcmp(at, one.data, len) == 0)
+            return true;
+        at += len + (at[len] == ',');
+    }
+    return false;
+}
+
 static bool suits_arch(const struct server *s, struct bytes arch)
 {
     return arch.len == 0 || s->record.arch[0] == 0 || list_has(s->record.arch, arch);

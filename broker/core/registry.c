@@ -62,14 +62,3 @@ bool server_alive(const struct server *s, uint64_t now_us, uint64_t silence_us)
 {
     return s->heard && (now_us < s->seen_us || now_us - s->seen_us <= silence_us);
 }
-
-bool list_has(const char *list, struct bytes one)
-{
-    for (const char *at = list; *at;) {
-        size_t len = strcspn(at, ",");
-        if (len == one.len && memcmp(at, one.data, len) == 0)
-            return true;
-        at += len + (at[len] == ',');
-    }
-    return false;
-}

@@ -48,7 +48,5 @@ uint32_t registry_rank(const struct registry *r, const struct order *order, stru
                        uint32_t most);
 
 bool server_alive(const struct server *s, uint64_t now_us, uint64_t silence_us);
-/* Is `one` an element of the comma-separated list? */
-bool list_has(const char *list, struct bytes one);
 
 #endif
