@@ -1,0 +1,19 @@
+/* PEM files: small, read whole, written so that a crash leaves the old one or the new one, never half of one.
+ */
+#ifndef PROTO_PKI_FILE_H
+#define PROTO_PKI_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PEM_BYTES_MAX (256u << 10)
+#define PKI_PATH_MAX  4096
+
+/* The file's content, zero-terminated, owned by the caller; NULL with errno set. */
+char *file_read(const char *path);
+/* Creates or replaces path; `fresh`: fails with EEXIST when there is one. 0, or -1 with errno set. */
+int file_write(const char *path, const char *data, size_t len, unsigned mode, bool fresh);
+/* "dir/a-b.suffix", or "dir/a.suffix" when b is NULL; false when it does not fit. */
+bool file_path(char out[PKI_PATH_MAX], const char *dir, const char *a, const char *b, const char *suffix);
+
+#endif
