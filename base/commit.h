@@ -14,6 +14,10 @@
  *          r odd: name (r-1)/2 of this commit, followed by slot:varint
  * value  = as in pack.h, but CX_ADDR is followed by a ref
  *
+ * Child numbers: a task's first successor is child 0; all it spawns, and further successors, are 1, 2, ... in the
+ * order made. A ref to name 0, the granted task itself, means nowhere: its slots are all set, so what is sent there
+ * is dropped. The runner writes it (slot 0) for an address whose task has run within this grant.
+ *
  * So a commit names nothing absolutely: not tasks (they are child numbers below the granted task) and not
  * addresses (they are those the granted task was given). A producer cannot name what it was not granted. Frontier
  * tasks of a collapsed subtree have multi-level names, shared through the NAME table.

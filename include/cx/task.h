@@ -285,11 +285,14 @@ static inline uint64_t cx_random(cx_ctx *cx)
 {
     return cx->api->random(cx);
 }
-/* The best value known here: INT64_MAX (for MIN) or INT64_MIN (for MAX) while there is none. */
+/* What must be beaten: a task that cannot do better than this (for MIN: only values >= cx_best) may give up and
+ * return none. INT64_MAX (for MIN) or INT64_MIN (for MAX) while nothing was offered. A value found in another run is
+ * told one worse than it is: that run may yet be lost, and then one that equals it must still be found. */
 static inline int64_t cx_best(cx_ctx *cx, enum cx_bound kind)
 {
     return cx->api->best(cx, kind);
 }
+/* Offers a value that this task returns (or has sent on its way to the job's result). */
 static inline void cx_offer(cx_ctx *cx, enum cx_bound kind, int64_t value)
 {
     cx->api->offer(cx, kind, value);

@@ -112,6 +112,8 @@ static void forget_last(struct engine *e)
     e->wide_bytes = 0;
     e->grown = e->deep = e->failed = false;
     e->has_offer[CX_BOUND_MIN] = e->has_offer[CX_BOUND_MAX] = false;
+    e->offered[CX_BOUND_MIN] = INT64_MAX;
+    e->offered[CX_BOUND_MAX] = INT64_MIN;
     e->executed = e->looked_executed = 0;
     e->until = e->stride = 1;
 }

@@ -354,11 +354,24 @@ static const void *api_input(cx_ctx *cx, size_t *len)
     return e->config.input.len ? e->config.input.data : NULL;
 }
 
+static int64_t shared_best(struct engine *e, uint32_t kind)
+{
+    struct engine_shared *s = e->config.shared;
+    return atomic_load_explicit(kind == CX_BOUND_MIN ? &s->best_min : &s->best_max, memory_order_relaxed);
+}
+
+/* What others found is told one worse. Their run may yet be lost, with the value that it found; a task that can
+ * only equal it must then still be run, and find it. What this grant itself found is in the same commit. */
 static int64_t api_best(cx_ctx *cx, uint32_t kind)
 {
-    struct engine_shared *s = engine_of(cx)->config.shared;
-    _Atomic int64_t *best = kind == CX_BOUND_MIN ? &s->best_min : &s->best_max;
-    return atomic_load_explicit(best, memory_order_relaxed);
+    struct engine *e = engine_of(cx);
+    bool min = kind == CX_BOUND_MIN;
+    int64_t best = shared_best(e, kind), own = e->offered[min ? CX_BOUND_MIN : CX_BOUND_MAX];
+    if (min)
+        best += best < INT64_MAX;
+    else
+        best -= best > INT64_MIN;
+    return (min ? own < best : own > best) ? own : best;
 }
 
 bool engine_hopeless(struct engine *e, const struct frame *f)
@@ -376,12 +389,13 @@ static void api_offer(cx_ctx *cx, uint32_t kind, int64_t value)
         engine_fail(e, "cx_offer of bound kind %u: it is CX_BOUND_MIN or CX_BOUND_MAX", kind);
         return;
     }
-    int64_t best = api_best(cx, kind);
-    if (kind == CX_BOUND_MIN ? value >= best : value <= best)
+    bool min = kind == CX_BOUND_MIN;
+    int64_t shared = shared_best(e, kind), own = e->offered[kind];
+    if (min ? value >= own || value > shared : value <= own || value < shared)
         return;
-    engine_shared_merge(e->config.shared, kind, value);
     e->offered[kind] = value;
     e->has_offer[kind] = true;
+    engine_shared_merge(e->config.shared, kind, value);
 }
 
 static void api_mistyped(cx_ctx *cx, uint32_t slot, uint32_t wanted)

@@ -136,7 +136,7 @@ struct engine {
     struct buf path;    /* scratch: of struct frame * */
     struct buf joined;  /* scratch: bytes that CX_CONCAT made, until they are copied to a slot */
     struct buf body;    /* scratch: the commit's */
-    int64_t offered[CX_BOUND_MAX + 1];
+    int64_t offered[CX_BOUND_MAX + 1]; /* the best this grant found */
     bool has_offer[CX_BOUND_MAX + 1];
     const struct grant *grant; /* borrowed for the call */
     bool failed;
