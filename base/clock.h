@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-uint64_t clock_ns(void); /* monotonic */
-uint64_t clock_us(void); /* monotonic */
+uint64_t clock_ns(void);      /* monotonic */
+uint64_t clock_us(void);      /* monotonic */
+uint64_t clock_wall_us(void); /* since 1970, UTC; jumps when somebody sets the clock: never for durations */
 
 #endif
