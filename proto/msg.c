@@ -26,10 +26,8 @@ static bool cursor_read(pb_istream_t *stream, pb_byte_t *dst, size_t count)
 
 static bool slice_decode(pb_istream_t *stream, struct bytes *out)
 {
-    if (stream->callback != cursor_read) {
-        PB_SET_ERROR(stream, "a number where bytes belong");
+    if (stream->callback != cursor_read)
         return false;
-    }
     struct cursor *c = stream->state;
     *out = bytes_of(c->at, stream->bytes_left);
     c->at += stream->bytes_left;
@@ -69,8 +67,9 @@ int msg_decode(struct bytes data, cx_Msg *out, char *text)
     struct cursor c = {data.data};
     pb_istream_t stream = {.callback = cursor_read, .state = &c, .bytes_left = data.len};
     if (!pb_decode_ex(&stream, cx_Msg_fields, &m, PB_DECODE_NOINIT)) {
+        /* nanopb has a text for everything but our callback's refusal of a number. */
         snprintf(text, MSG_TEXT_MAX, "%s: malformed: %s", m.which_body ? msg_kind(&m) : "message",
-                 PB_GET_ERROR(&stream));
+                 stream.errmsg ? stream.errmsg : "a number where bytes belong");
         return CX_EPROTO;
     }
     int e = limits_check(&m, text);
@@ -99,6 +98,8 @@ void msg_encode(const cx_Msg *m, struct buf *out)
 char *msg_str(char *dst, size_t cap, struct bytes s)
 {
     size_t n = s.len < cap ? s.len : cap - 1;
+    while (n < s.len && n > 0 && (s.data[n] & 0xc0) == 0x80)
+        n--; /* not in the middle of a character */
     if (n)
         memcpy(dst, s.data, n);
     dst[n] = 0;
