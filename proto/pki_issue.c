@@ -227,7 +227,7 @@ static X509 *leaf_certificate(const struct authority *ca, EVP_PKEY *key, enum ro
         {NID_subject_alt_name, san},
     };
     X509 *cert = certificate_new(key, from, until);
-    if (cert && set_name(X509_get_subject_name(cert), "CX", common) &&
+    if (cert && set_name(X509_get_subject_name(cert), organisation, name) &&
         X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) == 1 &&
         add_extensions(cert, ca->cert, ext, sizeof ext / sizeof ext[0]) &&
         X509_sign(cert, ca->key, EVP_sha256()) > 0)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/must.h"
 #include "cx/error.h"
 #include "proto/pki_file.h"
 #include "proto/pki_internal.h"
@@ -240,10 +241,11 @@ int pki_load(const char *dir, enum role role, const char *name, struct credentia
     if (e != 0)
         return e;
     struct paths *p = malloc(sizeof *p);
-    if (!p || !make_paths(p, dir, role, chosen)) {
-        snprintf(text, text_max, "%.80s: path too long, or out of memory", dir);
+    must(p);
+    if (!make_paths(p, dir, role, chosen)) {
+        snprintf(text, text_max, "%.80s...: path too long", dir);
         free(p);
-        return p ? CX_EINVAL : CX_ENOMEM;
+        return CX_EINVAL;
     }
     e = CX_ENOTFOUND;
     if ((c.ca = read_pem(p->ca, dir, role, chosen, why)) &&
