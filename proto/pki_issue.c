@@ -214,10 +214,11 @@ static X509 *leaf_certificate(const struct authority *ca, EVP_PKEY *key, enum ro
                               time_t from, time_t until)
 {
     bool serves = role == ROLE_SERVER || role == ROLE_BROKER;
-    char san[160], common[96];
-    snprintf(common, sizeof common, "%s/%s", role_name(role), name);
-    snprintf(san, sizeof san, "URI:cx://%s%s%s%s", common, serves ? ",DNS:" : "",
-             serves ? role_name(role) : "", serves ? ".cx" : "");
+    char san[160], organisation[32];
+    int n = snprintf(san, sizeof san, "URI:cx://%s/%s", role_name(role), name);
+    if (serves)
+        snprintf(san + n, sizeof san - (size_t)n, ",DNS:%s.cx", role_name(role));
+    snprintf(organisation, sizeof organisation, "CX %s", role_name(role));
     const struct extension ext[] = {
         {NID_basic_constraints, "critical,CA:FALSE"},
         {NID_key_usage, "critical,digitalSignature"},
