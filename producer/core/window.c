@@ -1,0 +1,104 @@
+/* How much to ask for. A seat has one task that runs and one that waits; more only as far as latency must be
+ * hidden: the mean task time against the round trip from a commit to the grant that takes its place.
+ *
+ * The round trip is measured at work: the server keeps `announced` grants with us, so the grant that answers
+ * our n-th commit is the (n + announced)-th. A server that has nothing to grant makes a sample too long,
+ * never too short; so the least of the last seconds counts, and the time it took to connect bounds it from
+ * the start. */
+#include "producer/core/internal.h"
+
+#define PERIOD_US     5000000u
+#define PROBE_MAX_US  5000000u
+#define ANNOUNCE_US   10000u /* announcements are at least so far apart */
+#define TASK_NS_FLOOR 500u   /* what handling a task costs here, whatever it computes */
+#define TASK_NS_MAX   UINT64_C(3600000000000)
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t window_round_trip_us(const struct pd *pd)
+{
+    return least(pd->window.rtt_us[0], pd->window.rtt_us[1]);
+}
+
+static void announce(struct pd *pd, uint32_t n, struct pd_effects *out)
+{
+    struct window *w = &pd->window;
+    w->announced = n;
+    w->announced_us = pd->now_us;
+    w->probing = false;
+    fx_add(out, PD_FX_WINDOW, (struct bytes){NULL, 0})->n = n;
+}
+
+void window_connected(struct pd *pd, struct pd_effects *out)
+{
+    struct window *w = &pd->window;
+    w->rtt_us[0] = w->rtt_us[1] = pd->now_us - pd->dial_us;
+    w->period_us = pd->now_us;
+    w->granted = pd->pool.n; /* what is held counts as granted by this connection */
+    w->settled = 0;
+    announce(pd, pd->draining ? 0 : w->per_seat * pd->config.seats, out);
+}
+
+void window_ran(struct pd *pd, uint64_t elapsed_ns)
+{
+    struct window *w = &pd->window;
+    int64_t ns = (int64_t)least(elapsed_ns, TASK_NS_MAX);
+    w->task_ns = (uint64_t)((int64_t)w->task_ns + (ns - (int64_t)w->task_ns) / 8);
+}
+
+void window_settled(struct pd *pd)
+{
+    struct window *w = &pd->window;
+    w->settled++;
+    if (w->probing || pd->conn != CONN_UP)
+        return;
+    w->probing = true;
+    w->probe_us = pd->now_us;
+    w->probe_granted = w->settled + w->announced;
+}
+
+static void sample(struct pd *pd, uint64_t us)
+{
+    struct window *w = &pd->window;
+    if (pd->now_us - w->period_us >= PERIOD_US) {
+        w->rtt_us[1] = w->rtt_us[0];
+        w->rtt_us[0] = us;
+        w->period_us = pd->now_us;
+    }
+    w->rtt_us[0] = least(w->rtt_us[0], us);
+}
+
+void window_granted(struct pd *pd, uint32_t n)
+{
+    struct window *w = &pd->window;
+    w->granted += n;
+    if (!w->probing || w->granted < w->probe_granted)
+        return;
+    w->probing = false;
+    if (pd->now_us - w->probe_us < PROBE_MAX_US)
+        sample(pd, pd->now_us - w->probe_us);
+}
+
+/* One and a half round trips of work may wait: the half is for jitter. */
+static uint32_t wanted_per_seat(const struct pd *pd)
+{
+    uint64_t task_ns = pd->window.task_ns + TASK_NS_FLOOR;
+    uint64_t ahead_ns = window_round_trip_us(pd) * 1500;
+    uint64_t n = 2 + ahead_ns / task_ns;
+    return n < PD_SEAT_TASKS_MAX ? (uint32_t)n : PD_SEAT_TASKS_MAX;
+}
+
+void window_update(struct pd *pd, struct pd_effects *out)
+{
+    struct window *w = &pd->window;
+    if (pd->conn != CONN_UP || pd->draining)
+        return;
+    w->per_seat = wanted_per_seat(pd);
+    uint32_t n = w->per_seat * pd->config.seats;
+    bool enough = n > w->announced + w->announced / 4 || n < w->announced - w->announced / 4;
+    if (enough && pd->now_us - w->announced_us >= ANNOUNCE_US)
+        announce(pd, n, out);
+}
