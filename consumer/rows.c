@@ -2,11 +2,16 @@
 
 #include <string.h>
 
+static bool is_control(uint8_t c)
+{
+    return (c < ' ' && c != '\n' && c != '\t') || c == 0x7f;
+}
+
 void row_text(char *dst, size_t cap, struct bytes s)
 {
     size_t n = s.len < cap - 1 ? s.len : cap - 1;
-    if (n > 0)
-        memcpy(dst, s.data, n);
+    for (size_t i = 0; i < n; i++)
+        dst[i] = is_control(s.data[i]) ? '?' : (char)s.data[i];
     dst[n] = '\0';
 }
 

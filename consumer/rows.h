@@ -47,7 +47,7 @@ struct network_row {
 
 /* The name of function fn (FN_FIRST + index) in a comma-separated list. */
 void function_name(struct bytes functions, uint32_t fn, char *out, size_t cap);
-/* Copies and cuts. */
+/* Copies and cuts; control characters become '?', for others' labels are shown on one's terminal. */
 void row_text(char *dst, size_t cap, struct bytes s);
 
 #endif

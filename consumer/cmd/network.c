@@ -1,0 +1,188 @@
+#include "consumer/cmd/network.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cx/error.h"
+#include "proto/pki.h"
+
+#define STOP_MS    10000
+#define DAYS_LOCAL 30
+#define WORDS_MAX  48
+
+static int make_dir(struct network *n, char *why)
+{
+    const char *tmp = getenv("TMPDIR");
+    if (n->options.dir != NULL) {
+        if (strlen(n->options.dir) >= sizeof n->dir || (mkdir(n->options.dir, 0700) < 0 && errno != EEXIST)) {
+            snprintf(why, LAUNCH_WHY_MAX, "cannot make the directory %s: %s", n->options.dir,
+                     strerror(errno));
+            return CX_EIO;
+        }
+        if (realpath(n->options.dir, n->credentials) == NULL || strlen(n->credentials) >= sizeof n->dir)
+            return CX_EIO;
+        strcpy(n->dir, n->credentials);
+        return 0;
+    }
+    snprintf(n->dir, sizeof n->dir, "%s/cx-local-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(n->dir) == NULL) {
+        snprintf(why, LAUNCH_WHY_MAX, "cannot make a directory in %.1000s: %s", tmp != NULL ? tmp : "/tmp",
+                 strerror(errno));
+        return CX_EIO;
+    }
+    n->owns_dir = true;
+    return 0;
+}
+
+static int issue(struct network *n, enum role role, const char *name, char *why)
+{
+    int err = pki_issue(n->credentials, role, name, DAYS_LOCAL, why, LAUNCH_WHY_MAX);
+    return err == CX_EEXIST ? 0 : err;
+}
+
+static int make_credentials(struct network *n, char *why)
+{
+    int err;
+    snprintf(n->credentials, sizeof n->credentials, "%s/credentials", n->dir);
+    mkdir(n->credentials, 0700);
+    err = pki_create_ca(n->credentials, "local", DAYS_LOCAL, why, LAUNCH_WHY_MAX);
+    if (err < 0 && err != CX_EEXIST)
+        return err;
+    if ((err = issue(n, ROLE_BROKER, "local", why)) < 0 || (err = issue(n, ROLE_SERVER, "local", why)) < 0)
+        return err;
+    return issue(n, ROLE_CONSUMER, n->options.user, why);
+}
+
+int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX])
+{
+    int err;
+    memset(n, 0, sizeof *n);
+    n->options = *o;
+    snprintf(why, LAUNCH_WHY_MAX, "the path of the directory is too long");
+    if ((err = make_dir(n, why)) == 0)
+        err = make_credentials(n, why);
+    return err;
+}
+
+/* A growing command line whose words live as long as it. */
+struct line {
+    const char *word[WORDS_MAX];
+    int n;
+    char program[PATH_MAX + 32];
+};
+
+static void line_begin(struct line *l, const struct network *n, const char *program)
+{
+    snprintf(l->program, sizeof l->program, "%s/%s", n->options.bin_dir, program);
+    l->n = 0;
+    l->word[l->n++] = l->program;
+    l->word[l->n++] = "--credentials";
+    l->word[l->n++] = n->credentials;
+    l->word[l->n] = NULL;
+}
+
+static void line_add(struct line *l, const char *option, const char *value)
+{
+    if (l->n < WORDS_MAX - 2) {
+        l->word[l->n++] = option;
+        if (value != NULL)
+            l->word[l->n++] = value;
+        l->word[l->n] = NULL;
+    }
+}
+
+static void line_add_all(struct line *l, const char *const *more)
+{
+    for (; more != NULL && *more != NULL; more++)
+        line_add(l, *more, NULL);
+}
+
+static int start(struct network *n, struct child *c, const char *name, struct line *l, char *why)
+{
+    char log[PATH_MAX];
+    snprintf(log, sizeof log, "%s/%s.log", n->dir, name);
+    return child_start(c, name, log, l->word, LAUNCH_READY_MS, why);
+}
+
+int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
+{
+    struct line l;
+    char store[PATH_MAX], listen[64];
+    snprintf(store, sizeof store, "%s/broker.db", n->dir);
+    snprintf(listen, sizeof listen, "%s", n->broker_address[0] != '\0' ? n->broker_address : "127.0.0.1:0");
+    line_begin(&l, n, "cx-broker");
+    line_add(&l, "--listen", listen);
+    line_add(&l, "--store", store);
+    int err = start(n, &n->broker, "broker", &l, why);
+    if (err == 0)
+        snprintf(n->broker_address, sizeof n->broker_address, "127.0.0.1:%d", n->broker.port);
+    return err;
+}
+
+int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
+{
+    struct line l;
+    char state[PATH_MAX], listen[64];
+    snprintf(state, sizeof state, "%s/server", n->dir);
+    snprintf(listen, sizeof listen, "%s", n->address[0] != '\0' ? n->address : "127.0.0.1:0");
+    line_begin(&l, n, "cx-taskserver");
+    line_add(&l, "--listen", listen);
+    line_add(&l, "--network", "local");
+    line_add(&l, "--state", state);
+    line_add(&l, n->options.journal ? "--journal" : "--no-journal", NULL);
+    if (n->broker_address[0] != '\0')
+        line_add(&l, "--broker", n->broker_address);
+    line_add_all(&l, more_options);
+    int err = start(n, &n->server, "server", &l, why);
+    if (err == 0)
+        snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);
+    return err;
+}
+
+int network_add_producer(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
+{
+    struct line l;
+    char name[32], cache[PATH_MAX], threads[16];
+    int err;
+    if (n->producers == NETWORK_PRODUCERS_MAX) {
+        snprintf(why, LAUNCH_WHY_MAX, "a network on one machine has at most %d producers",
+                 NETWORK_PRODUCERS_MAX);
+        return CX_ELIMIT;
+    }
+    snprintf(name, sizeof name, "p%d", n->producers + 1);
+    snprintf(cache, sizeof cache, "%s/cache-%s", n->dir, name);
+    snprintf(threads, sizeof threads, "%d", n->options.threads);
+    if ((err = issue(n, ROLE_PRODUCER, name, why)) < 0)
+        return err;
+    line_begin(&l, n, "cx-producer");
+    line_add(&l, "--server", n->address);
+    line_add(&l, "--name", name);
+    line_add(&l, "--cache", cache);
+    if (n->options.threads > 0)
+        line_add(&l, "--threads", threads);
+    line_add_all(&l, more_options);
+    if ((err = start(n, &n->producer[n->producers], name, &l, why)) == 0)
+        n->producers++;
+    return err;
+}
+
+void network_stop(struct network *n)
+{
+    for (int i = 0; i < n->producers; i++)
+        child_signal(&n->producer[i], SIGTERM); /* all at once: each hands back what it has */
+    for (int i = 0; i < n->producers; i++)
+        child_stop(&n->producer[i], STOP_MS);
+    child_stop(&n->server, STOP_MS);
+    child_stop(&n->broker, STOP_MS);
+}
+
+void network_cleanup(struct network *n, bool keep)
+{
+    if (n->owns_dir && !keep)
+        tree_remove(n->dir);
+}

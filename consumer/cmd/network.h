@@ -1,0 +1,39 @@
+/* A CX network on this machine: certificates, broker, task server and producers, in one directory. */
+#ifndef CMD_NETWORK_H
+#define CMD_NETWORK_H
+
+#include "consumer/cmd/launch.h"
+
+#define NETWORK_PRODUCERS_MAX 64
+#define NETWORK_PATH_MAX      (PATH_MAX - 128) /* of the directory; leaves room for the names in it */
+
+struct network_options {
+    const char *bin_dir; /* of the programs */
+    const char *dir;     /* NULL: a new one below TMPDIR, removed in the end */
+    const char *user;    /* name of the consumer certificate that is made */
+    int threads;         /* of a producer; 0: its default */
+    bool journal;
+};
+
+struct network {
+    struct network_options options;
+    char dir[NETWORK_PATH_MAX], credentials[PATH_MAX];
+    bool owns_dir;
+    struct child broker, server, producer[NETWORK_PRODUCERS_MAX];
+    int producers;    /* started so far; names are p1, p2, ... */
+    char address[64]; /* of the server */
+    char broker_address[64];
+};
+
+/* Makes directory and certificates; nothing runs yet. A directory that was used before keeps its authority.
+ */
+int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX]);
+/* Each waits until what it has started is ready. The server listens where it did before, if it was there. */
+int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX]);
+int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
+int network_add_producer(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
+/* Stops producers, server and broker, in this order, and removes the directory if it was made here. */
+void network_stop(struct network *n);
+void network_cleanup(struct network *n, bool keep);
+
+#endif
