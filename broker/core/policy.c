@@ -68,6 +68,6 @@ enum policy_answer policy_ask(const char *policy, const char *network, const cha
 
 bool policy_valid(const char *policy)
 {
-    bool found, listed;
+    bool found = false, listed = false;
     return walk(policy, bytes_str(""), bytes_str(""), &found, &listed);
 }
