@@ -16,7 +16,7 @@
  *
  * Child numbers: a task's first successor is child 0; all it spawns, and further successors, are 1, 2, ... in the
  * order made. A ref to name 0, the granted task itself, means nowhere: its slots are all set, so what is sent there
- * is dropped. The runner writes it (slot 0) for an address whose task has run within this grant.
+ * is dropped. The runner writes it (slot 0) for an address whose slot has been set within this grant.
  *
  * So a commit names nothing absolutely: not tasks (they are child numbers below the granted task) and not
  * addresses (they are those the granted task was given). A producer cannot name what it was not granted. Frontier

@@ -97,6 +97,15 @@ static void buf_reset(struct buf *b)
         buf_free(b);
 }
 
+/* Frame 0 stands for no task and is the granted task's parent: it is never freed. */
+static void init_frames(struct engine *e)
+{
+    e->frames[0] = (struct frame){.refs = FRAME_RUNNING_REFS};
+    e->frames[FRAME_OF_INHERITED] = (struct frame){.gen = 1, .state = FRAME_INHERITED};
+    e->top = FRAME_FIRST;
+    e->inherited = 1;
+}
+
 static void forget_last(struct engine *e)
 {
     arena_reset(&e->arena);
@@ -107,29 +116,25 @@ static void forget_last(struct engine *e)
     buf_reset(&e->joined);
     buf_reset(&e->body);
     e->ready = e->free = e->cur = NULL;
-    e->top = FRAME_FIRST;
     e->growths = 0;
     e->wide_bytes = 0;
-    e->grown = e->deep = e->failed = false;
+    e->grown = e->deep = e->failed = e->over_limit = false;
     e->has_offer[CX_BOUND_MIN] = e->has_offer[CX_BOUND_MAX] = false;
     e->offered[CX_BOUND_MIN] = INT64_MAX;
     e->offered[CX_BOUND_MAX] = INT64_MIN;
     e->executed = e->looked_executed = 0;
     e->until = e->stride = 1;
+    e->ctx.api = &engine_api;
+    init_frames(e);
 }
 
-/* Frame 0 stands for no task and is the granted task's parent: it is never freed. */
 static void begin(struct engine *e, const struct grant *g)
 {
     forget_last(e);
     e->grant = g;
-    e->ctx.api = &engine_api;
     e->start_ns = e->looked_ns = e->config.clock_ns();
     e->deadline_ns = g->budget_us == UINT32_MAX ? UINT64_MAX : e->start_ns + (uint64_t)g->budget_us * 1000;
     e->hungry = atomic_load_explicit(&e->config.shared->hungry, memory_order_relaxed);
-    e->frames[0] = (struct frame){.refs = FRAME_RUNNING_REFS};
-    e->frames[FRAME_OF_INHERITED] = (struct frame){.gen = 1, .state = FRAME_INHERITED};
-    e->inherited = 1;
 }
 
 /* The granted task's slots. Bytes stay where they are; addresses are numbered in the order they come. */
@@ -194,7 +199,7 @@ static bool must_publish(struct engine *e)
         e->grown = false;
         e->growths++;
     }
-    return e->growths > 1 || e->deep || e->grant->budget_us == 0;
+    return e->growths > 1 || e->deep || e->alone;
 }
 
 static bool is_hungry(const struct engine *e, uint64_t now)
@@ -290,12 +295,26 @@ static void run_all(struct engine *e)
     }
 }
 
-void engine_run(struct engine *e, const struct grant *g, struct buf *out)
+static void run_grant(struct engine *e, const struct grant *g)
 {
-    begin(e, g);
     admit(e, g);
     if (!e->failed)
         run_all(e);
     engine_publish(e);
+}
+
+/* Tasks that go over a limit together, in memory or in the size of their commit, need not do so one by one,
+ * and whether a job fails may not depend on how it is cut into grants: so the granted task is run again
+ * alone. */
+void engine_run(struct engine *e, const struct grant *g, struct buf *out)
+{
+    begin(e, g);
+    e->alone = g->budget_us == 0;
+    run_grant(e, g);
+    if (e->over_limit && !e->alone) {
+        forget_last(e);
+        e->alone = true;
+        run_grant(e, g);
+    }
     write_commit(e, g, out);
 }

@@ -1,9 +1,11 @@
-/* The runner's engine: runs a granted task and, while its budget lasts, the tasks below it; writes one commit.
+/* The runner's engine: runs a granted task and, while its budget lasts, the tasks below it; writes one
+ * commit.
  *
- * One engine belongs to one thread. A granted task's children run last in, first out, on the engine's own arena;
- * local successors are joined without telling anyone (collapse, law 7). When the budget is spent, or `hungry`
- * moves, what is left - ready tasks and half-filled successors - is written into the commit as the frontier,
- * with names relative to the granted task. Spawning, running and joining a local task costs a few nanoseconds.
+ * One engine belongs to one thread. A granted task's children run last in, first out, on the engine's own
+ * arena; local successors are joined without telling anyone (collapse, law 7). When the budget is spent, or
+ * `hungry` moves, what is left - ready tasks and half-filled successors - is written into the commit as the
+ * frontier, with names relative to the granted task. Spawning, running and joining a local task costs a few
+ * nanoseconds.
  *
  * The engine uses libc only: no wire, no locks; what it shares with other threads are the atomics of
  * engine_shared. It is linked by the runner, by local:// and by the benchmarks. */
@@ -25,10 +27,10 @@ void engine_shared_merge(struct engine_shared *s, uint32_t kind, int64_t value);
 
 struct engine_config {
     const cx_module *module;
-    struct bytes input;           /* the job's, may be empty */
+    struct bytes input; /* the job's, may be empty */
     struct engine_shared *shared;
-    uint64_t (*clock_ns)(void);   /* monotonic; budgets are measured with it */
-    size_t memory_max;            /* of arena and values; reached: the frontier is published early */
+    uint64_t (*clock_ns)(void); /* monotonic; budgets are measured with it */
+    size_t memory_max;          /* of arena and values; reached: the frontier is published early */
 };
 
 struct engine;
@@ -36,9 +38,9 @@ struct engine;
 int engine_new(const struct engine_config *config, struct engine **out);
 void engine_free(struct engine *e);
 
-/* Runs the grant and appends one commit record (commit.h) to out. budget_us 0: the granted task alone. A budget
- * of UINT32_MAX never ends. A misbehaving task gives a commit whose body is FAIL; the engine stays usable. */
+/* Runs the grant and appends one commit record (commit.h) to out. budget_us 0: the granted task alone. A
+ * budget of UINT32_MAX never ends. A misbehaving task gives a commit whose body is FAIL; the engine stays
+ * usable. */
 void engine_run(struct engine *e, const struct grant *g, struct buf *out);
-
 
 #endif

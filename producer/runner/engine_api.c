@@ -360,8 +360,9 @@ static int64_t shared_best(struct engine *e, uint32_t kind)
     return atomic_load_explicit(kind == CX_BOUND_MIN ? &s->best_min : &s->best_max, memory_order_relaxed);
 }
 
-/* What others found is told one worse. Their run may yet be lost, with the value that it found; a task that can
- * only equal it must then still be run, and find it. What this grant itself found is in the same commit. */
+/* What others found is told one worse. Their run may yet be lost, with the value that it found; a task that
+ * can only equal it must then still be run, and find it. What this grant itself found is in the same commit.
+ */
 static int64_t api_best(cx_ctx *cx, uint32_t kind)
 {
     struct engine *e = engine_of(cx);

@@ -2,6 +2,7 @@
 
 static void memory_spent(struct engine *e)
 {
+    e->over_limit |= !e->failed;
     engine_fail(
         e, "needs more than the %zu MiB that a runner's thread may use: spawn fewer or smaller tasks at once",
         e->config.memory_max >> 20);

@@ -140,6 +140,8 @@ struct engine {
     bool has_offer[CX_BOUND_MAX + 1];
     const struct grant *grant; /* borrowed for the call */
     bool failed;
+    bool over_limit; /* failed for memory or for the commit's size */
+    bool alone;      /* run the granted task and nothing below it */
     uint32_t names;
     char text[MESSAGE_TEXT_MAX];
     struct engine_config config;

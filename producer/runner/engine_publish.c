@@ -9,14 +9,28 @@ static bool published(const struct frame *f)
     return f->state == FRAME_READY || f->state == FRAME_WAITING;
 }
 
-static struct ref ref_of(const struct engine *e, uint64_t handle, uint32_t slot)
+static bool slot_is_set(const struct engine *e, const struct frame *f, uint32_t slot)
+{
+    if (f->state == FRAME_READY)
+        return true;
+    if (f->flags & FRAME_WIDE)
+        return !(frame_wide(e, f)->unset[slot / 64] >> slot % 64 & 1);
+    return !(f->unset >> slot & 1);
+}
+
+/* An address as the commit says it. Slots that have their value are nowhere: what is sent there is dropped.
+ */
+static struct ref ref_of(struct engine *e, uint64_t handle, uint32_t slot)
 {
     const struct frame *f = frame_at(e, handle);
     if (!frame_is(f, handle))
         return nowhere;
-    if (f->state == FRAME_INHERITED)
+    if (f->state == FRAME_INHERITED && slot < e->inherited)
         return (struct ref){.inherited = true, .index = slot};
-    if (!published(f) || slot >= f->nslots)
+    if (f->state == FRAME_WAITING && slot >= f->nslots)
+        engine_fail(e, "the address of slot %u of a %s is passed on, which has %u: slots count from 0", slot,
+                    engine_fn_name(e, f->fn), f->nslots);
+    if (f->state != FRAME_WAITING || slot >= f->nslots || slot_is_set(e, f, slot))
         return nowhere;
     return (struct ref){.index = f->name, .slot = slot};
 }
@@ -55,13 +69,6 @@ static cx_value folded_slot(const struct frame *f, uint32_t nth)
     if (f->fn != (uintptr_t)CX_COUNT)
         return nth == 0 ? acc : cx_v_none();
     return nth < (uint64_t)acc.as.i64 ? cx_v_i64(0) : cx_v_none();
-}
-
-static bool slot_is_set(const struct engine *e, const struct frame *f, uint32_t slot)
-{
-    if (f->flags & FRAME_WIDE)
-        return !(frame_wide(e, f)->unset[slot / 64] >> slot % 64 & 1);
-    return slot >= 64 || !(f->unset >> slot & 1);
 }
 
 static void put_slots(struct engine *e, const struct frame *f, const struct op *op)
@@ -142,14 +149,15 @@ void engine_publish(struct engine *e)
 {
     buf_clear(&e->body);
     e->names = 0;
+    e->cur = NULL; /* what fails from here on is the grant as a whole */
     if (!e->failed) {
         put_frontier(e);
         put_sets(e);
         for (uint8_t kind = CX_BOUND_MIN; kind <= CX_BOUND_MAX; kind++)
             if (e->has_offer[kind])
                 put_bound(&e->body, kind, e->offered[kind]);
-        e->cur = NULL;
-        if (too_large(e))
+        e->over_limit = !e->failed && too_large(e);
+        if (e->over_limit)
             engine_fail(e, "leaves a commit of over %u MiB or %u tasks: spawn fewer or smaller tasks at once",
                         COMMIT_BYTES_MAX >> 20, COMMIT_NAMES_MAX);
     }

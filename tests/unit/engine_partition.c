@@ -179,6 +179,12 @@ static void bound_finds_the_best(void **state)
         check_all("bound", ARGS(I(7), I(seed)), answer_of("bound_seq", ARGS(I(7), I(seed))), 0);
 }
 
+static void first_value_counts(void **state)
+{
+    (void)state;
+    check_all("twice", ARGS(I(7)), I(520128), 0);
+}
+
 static void bytes_travel(void **state)
 {
     (void)state;
@@ -201,6 +207,7 @@ int main(void)
         cmocka_unit_test(well_known_fold_alike),
         cmocka_unit_test(wide_successors_fill),
         cmocka_unit_test(bound_finds_the_best),
+        cmocka_unit_test(first_value_counts),
         cmocka_unit_test(bytes_travel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
