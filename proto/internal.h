@@ -8,6 +8,7 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "proto/msg.h"
@@ -133,7 +134,8 @@ struct rpc {
     grpc_server *server; /* NULL: not listening */
     const struct rpc_service *services;
     size_t nservices;
-    char *deny; /* path, owned */
+    char *deny;            /* path, owned */
+    struct stat deny_stat; /* of the list at the last look */
     struct incoming_call next_call;
     struct op shutdown;
     bool server_down;
@@ -153,7 +155,6 @@ struct rpc_stream *stream_new(struct rpc *r, const struct rpc_handler *handler, 
 void stream_receive(struct rpc_stream *s);
 void stream_flush(struct rpc_stream *s);
 void stream_done(struct rpc_stream *s); /* one batch less outstanding; frees s with the last */
-void stream_cancel(struct rpc_stream *s, int code, const char *why);
 
 /* rpc_server.c */
 void server_stop(struct rpc *r); /* begins; server_down says when it has */

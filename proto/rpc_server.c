@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/must.h"
@@ -241,21 +242,43 @@ int server_close_code(const struct rpc_stream *s, char *why)
     return s->close_code;
 }
 
-/* Streams whose right has ended since they were opened, and closes that the peer does not let through. */
+/* True when the deny list is another one than at the last look. */
+static bool deny_changed(struct rpc *r)
+{
+    struct stat st = {0};
+    if (!r->deny)
+        return false;
+    if (stat(r->deny, &st) != 0)
+        st = (struct stat){0};
+    bool same = st.st_ino == r->deny_stat.st_ino && st.st_size == r->deny_stat.st_size &&
+                st.st_mtim.tv_sec == r->deny_stat.st_mtim.tv_sec &&
+                st.st_mtim.tv_nsec == r->deny_stat.st_mtim.tv_nsec;
+    r->deny_stat = st;
+    return !same;
+}
+
+/* A stream whose right has ended since it was opened, or whose close the peer does not let through. */
+static void check_stream(struct rpc_stream *s, bool deny_is_new, uint64_t now_us, time_t now)
+{
+    if (s->closing && s->close_code < 0 && !s->cancelled && now_us - s->closing_since_us > HANGING_CLOSE_US) {
+        s->cancelled = s->ended = true;
+        grpc_call_cancel(s->call, NULL);
+    } else if (!s->closing && now > s->until) {
+        rpc_close(s, CX_EAUTH, "the certificate has expired");
+    } else if (!s->closing && deny_is_new && deny_listed(s->rpc->deny, &s->peer, s->serial)) {
+        rpc_close(s, CX_EAUTH, "the peer is on the deny list now");
+    }
+}
+
 void server_tick(struct rpc *r)
 {
+    bool deny_is_new = deny_changed(r);
     uint64_t now_us = clock_us();
     time_t now = time(NULL);
     for (struct link *l = r->all.next; l != &r->all; l = l->next) {
         struct rpc_stream *s = (struct rpc_stream *)l;
-        if (s->channel)
-            continue;
-        if (s->closing && s->close_code < 0 && now_us - s->closing_since_us > HANGING_CLOSE_US)
-            stream_cancel(s, s->close_code, s->close_why);
-        else if (!s->closing && now > s->until)
-            rpc_close(s, CX_EAUTH, "the certificate has expired");
-        else if (!s->closing && deny_listed(r->deny, &s->peer, s->serial))
-            rpc_close(s, CX_EAUTH, "on the deny list now");
+        if (!s->channel)
+            check_stream(s, deny_is_new, now_us, now);
     }
 }
 

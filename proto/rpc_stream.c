@@ -95,13 +95,6 @@ void *rpc_ctx(const struct rpc_stream *s)
     return s->ctx;
 }
 
-void stream_cancel(struct rpc_stream *s, int code, const char *why)
-{
-    rpc_close(s, code, why);
-    s->cancelled = s->broken = true;
-    grpc_call_cancel(s->call, NULL);
-}
-
 /* ---- Receiving ---- */
 
 static void hand_over(struct rpc_stream *s, struct bytes data)
@@ -228,7 +221,12 @@ static bool send_next(struct rpc_stream *s)
     if (!s->handler || !s->handler->fill(s->ctx, s, b))
         return false;
     s->woken = true; /* asked again after this one */
-    must(b->len <= MSG_BYTES_MAX);
+    if (b->len > MSG_BYTES_MAX) {
+        char why[RPC_WHY_MAX];
+        snprintf(why, sizeof why, "a message of %zu bytes to send, limit %u", b->len, MSG_BYTES_MAX);
+        rpc_close(s, CX_ELIMIT, why);
+        return false;
+    }
     send_scratch(s);
     return true;
 }
