@@ -1,15 +1,16 @@
 /* The task server's pure core: an event in, effects out.
  *
- * It holds the jobs and tasks of one shard. It does no I/O, reads no clock, draws no random numbers, starts no
- * threads, and takes memory only from its own bounded pool; the shell (server.c) owns all that, executes the
- * effects in order and decides nothing. The simulator and the in-process engine (local://) drive this same code.
+ * It holds the jobs and tasks of one shard. It does no I/O, reads no clock, draws no random numbers, starts
+ * no threads, and takes memory only from its own bounded pool; the shell (server.c) owns all that, executes
+ * the effects in order and decides nothing. The simulator and the in-process engine (local://) drive this
+ * same code.
  *
  * Durable state - jobs, tasks, slots, bounds, results - changes only by applying log records, through one
  * function, which live operation, restart and a replica share. Grants, producers, clients and timers are
  * volatile and never logged.
  *
- * The core cannot fail: bad input becomes a reply or a fault effect and changes nothing; a broken invariant is
- * an assert that stays on in release builds. */
+ * The core cannot fail: bad input becomes a reply or a fault effect and changes nothing; a broken invariant
+ * is an assert that stays on in release builds. */
 #ifndef TASKSERVER_CORE_TS_H
 #define TASKSERVER_CORE_TS_H
 
@@ -24,12 +25,12 @@
 #define TS_POISON_CRASHES 3
 
 struct ts_config {
-    uint64_t memory_max;     /* bytes for jobs, tasks and results together */
-    uint64_t seed;           /* of whatever is to look random */
-    uint64_t result_ttl_us;  /* how long an unfetched result is kept */
-    uint32_t budget_max_us;  /* longest collapse budget given with a grant */
-    uint32_t jobs_max;
-    bool collapse;           /* false: every budget is 0 and every task a commit of its own (benchmarks, oracle) */
+    uint64_t memory_max;    /* bytes for jobs, tasks and results together; 0: no limit */
+    uint64_t seed;          /* of whatever is to look random */
+    uint64_t result_ttl_us; /* how long an unfetched result is kept; 0: until it is forgotten */
+    uint32_t budget_max_us; /* longest collapse budget given with a grant */
+    uint32_t jobs_max;      /* 0: no limit */
+    bool collapse; /* false: every budget is 0 and every task a commit of its own (benchmarks, oracle) */
 };
 
 /* ---- Events ---- */
@@ -48,34 +49,36 @@ struct ts_submit {
     struct bytes functions; /* names of the module's tasks in order, comma-separated */
     uint32_t fn;            /* FN_FIRST + index of the root function */
     uint32_t nargs;
-    struct bytes args;      /* nargs packed values, no addresses */
-    int32_t priority;       /* between jobs: higher first */
-    uint32_t weight;        /* share among jobs of equal priority; 0 means 1 */
-    struct bytes label;     /* free text for people */
-    struct bytes owner;     /* the consumer's certified name */
+    struct bytes args;  /* nargs packed values, no addresses */
+    int32_t priority;   /* between jobs: higher first */
+    uint32_t weight;    /* share among jobs of equal priority; 0 means 1 */
+    struct bytes label; /* free text for people */
+    struct bytes owner; /* the consumer's certified name */
 };
 
 enum ts_event_kind {
-    TS_TICK,             /* time passes: deadlines, eager scheduling, expiry. Send one at ts_due() at the latest */
+    TS_TICK, /* time passes: deadlines, eager scheduling, expiry. Send one at ts_due() at the latest */
     TS_PRODUCER_JOINED,
-    TS_PRODUCER_LEFT,    /* gone or silent: its grants are withdrawn */
-    TS_PRODUCER_WINDOW,  /* how many grants it wants outstanding */
-    TS_PRODUCER_HOLDS,   /* after a reconnect: what it is still running (a packed batch of holds) */
-    TS_COMMITS,          /* a packed batch of commit records (commit.h) */
+    TS_PRODUCER_LEFT,   /* gone or silent: its grants are withdrawn */
+    TS_PRODUCER_WINDOW, /* how many grants it wants outstanding */
+    TS_PRODUCER_HOLDS,  /* after a reconnect: what it is still running (a packed batch of holds) */
+    TS_COMMITS,         /* a packed batch of commit records (commit.h) */
     TS_SUBMIT,
     TS_CANCEL,
-    TS_WATCH,            /* a client wants progress and the result of a job */
+    TS_WATCH, /* a client wants progress and the result of a job */
     TS_UNWATCH,
-    TS_FORGET,           /* the result has been fetched, it may go */
-    TS_HELD,             /* the log up to lsn is as durable as is configured (law 8) */
+    TS_FORGET,      /* the result has been fetched, it may go */
+    TS_HELD,        /* the log up to lsn is as durable as is configured (law 8) */
+    TS_CLIENT_LEFT, /* its watches and unsent replies go; its number may be used again */
 };
 
 struct ts_event {
     enum ts_event_kind kind;
-    uint64_t now_us;
-    uint32_t peer;  /* producer or client: a small number chosen by the shell, reusable after it left */
-    uint64_t req;   /* SUBMIT, CANCEL, WATCH, FORGET: echoed in the reply */
-    struct id job;  /* CANCEL, WATCH, UNWATCH, FORGET */
+    uint64_t
+        now_us;    /* since the epoch, never going back: it is kept in the log and compared after a restart */
+    uint32_t peer; /* producer or client: a small number chosen by the shell, reusable after it left */
+    uint64_t req;  /* SUBMIT, CANCEL, WATCH, FORGET: echoed in the reply */
+    struct id job; /* CANCEL, WATCH, UNWATCH, FORGET */
     union {
         struct {
             const char *name; /* certified */
@@ -83,7 +86,9 @@ struct ts_event {
             uint32_t threads;
         } joined;
         uint32_t window;
-        struct bytes batch; /* HOLDS: (job:id task:id hash:u64)*; COMMITS: commit records */
+        /* HOLDS: (job:id task:id hash:u64)*: what is still running, or done and not sent yet, sent before any
+         * commit of the new session. COMMITS: commit records, one a grant. */
+        struct bytes batch;
         const struct ts_submit *submit;
         struct bytes owner; /* CANCEL, WATCH, FORGET: who asks; empty: may do all (admin) */
         uint64_t lsn;
@@ -93,8 +98,8 @@ struct ts_event {
 /* ---- Effects ---- */
 
 enum ts_effect_kind {
-    TS_FX_GRANT,    /* to producer peer: data is one packed grant; append it to the peer's batch */
-    TS_FX_JOB,      /* to producer peer: about this job (look it up with ts_job_find), before its first grant */
+    TS_FX_GRANT, /* to producer peer: data is one packed grant; append it to the peer's batch */
+    TS_FX_JOB,   /* to producer peer: about this job (look it up with ts_job_find), before its first grant */
     TS_FX_JOB_GONE, /* to producer peer: the job ended, kill its runners */
     TS_FX_BOUND,    /* to producer peer: job's bound improved: bound_kind, bound */
     TS_FX_HUNGRY,   /* to producer peer: others are idle, publish your frontiers soon */
@@ -112,11 +117,11 @@ struct ts_effect {
     uint64_t req;
     struct id job;
     struct id task;
-    int code;            /* enum cx_err */
+    int code; /* enum cx_err */
     uint32_t bound_kind;
     int64_t bound;
     uint64_t lsn;
-    size_t at, len;      /* data or text: a run of ts_effects.data */
+    size_t at, len; /* data or text: a run of ts_effects.data */
 };
 
 /* Reused from step to step; the shell empties it with ts_effects_clear. */
@@ -144,8 +149,8 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
 /* When the next TICK is wanted, at the latest (UINT64_MAX: never). */
 uint64_t ts_due(const struct ts *ts);
 
-/* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False, and
- * nothing changed, when the record does not fit the state (corruption). */
+/* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False,
+ * and nothing changed, when the record does not fit the state (corruption). */
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn);
 /* Ends replay: everything ready is put in the queues. */
 void ts_replayed(struct ts *ts, uint64_t now_us);

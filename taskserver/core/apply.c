@@ -1,0 +1,252 @@
+/* Applying log records: the one place where durable state changes. */
+#include "taskserver/core/core.h"
+
+/* ---- Submitted ---- */
+
+static void apply_submitted(struct ts *ts, const struct record *r)
+{
+    const struct ts_submit *s = &r->submit;
+    struct job *job = job_new(ts, s, submit_content(ts, s));
+    job->submitted_us = r->now_us;
+    job->submit_lsn = ts->lsn;
+    struct spawn root = {.id = id_root(), .fn = s->fn, .nslots = s->nargs};
+    struct task *t = task_full(ts, job, &root, s->args.len, 0);
+    if (s->args.len)
+        memcpy(t->payload, s->args.data, s->args.len);
+    task_filled(ts, t);
+}
+
+static bool submitted_fits(struct ts *ts, const struct record *r)
+{
+    return !submit_check(&r->submit) && !job_find(ts, r->job);
+}
+
+/* ---- Commit ---- */
+
+struct applying {
+    struct ts *ts;
+    struct job *job;
+    struct task *by; /* the granted task; it is there until all references are resolved */
+};
+
+static struct addr resolve(const struct applying *a, struct ref ref)
+{
+    if (ref.inherited)
+        return task_addr(a->by, ref.index);
+    return (struct addr){a->ts->checked.name[ref.index].id, ref.slot};
+}
+
+static struct val resolve_value(const struct applying *a, const struct op_value *v)
+{
+    struct val out = {.v = v->value};
+    if (v->value.type == CX_ADDR)
+        out.at = resolve(a, v->ref);
+    return out;
+}
+
+/* Fills in the payload of a task that has all its values: the addresses, then the values as they came, except
+ * that an address is its tag alone. */
+static void fill(const struct applying *a, struct task *t, const struct op *op)
+{
+    uint8_t *addr = t->payload, *at = addr + (size_t)t->open * ADDR_BYTES;
+    struct reader r = reader_of(op->values);
+    const uint8_t *from = r.at;
+    struct op_value v;
+    if (t->open == 0) {
+        if (op->values.len)
+            memcpy(at, op->values.data, op->values.len);
+        return;
+    }
+    for (uint32_t i = 0; op_value_get(&r, op, &i, &v); from = r.at) {
+        size_t len = v.value.type == CX_ADDR ? 1 : (size_t)(r.at - from);
+        memcpy(at, from, len);
+        at += len;
+        if (v.value.type != CX_ADDR)
+            continue;
+        addr_put(addr, resolve(a, v.ref));
+        addr += ADDR_BYTES;
+    }
+}
+
+/* Bytes of the packed values when every address is only its tag. */
+static size_t values_len(const struct op *op, uint32_t naddrs)
+{
+    struct reader r = reader_of(op->values);
+    const uint8_t *from = r.at;
+    struct op_value v;
+    size_t len = op->values.len;
+    if (naddrs == 0)
+        return len;
+    for (uint32_t i = 0; op_value_get(&r, op, &i, &v); from = r.at)
+        if (v.value.type == CX_ADDR)
+            len -= (size_t)(r.at - from) - 1;
+    return len;
+}
+
+static void spawn_waiting(const struct applying *a, const struct spawn *s, const struct op *op)
+{
+    struct task *t = task_waiting(a->ts, a->job, s);
+    struct reader r = reader_of(op->values);
+    struct op_value v;
+    if (t->open == 0)
+        task_complete(a->ts, t);
+    for (uint32_t i = 0; op_value_get(&r, op, &i, &v);) {
+        struct val value = resolve_value(a, &v);
+        slot_put(a->ts, t, v.slot, &value);
+    }
+}
+
+static void apply_task(const struct applying *a, const struct op *op)
+{
+    const struct name *n = &a->ts->checked.name[op->name];
+    struct spawn s = {.id = n->id,
+                      .home = resolve(a, op->to),
+                      .fn = op->fn,
+                      .nslots = op->nslots,
+                      .depth = n->depth,
+                      .priority = op->priority,
+                      .bound_kind = op->bound_kind,
+                      .bound = op->bound};
+    if (task_find(a->job, n->id))
+        return;
+    if (!(op->flags & TASK_FULL) || fn_is_well_known(op->fn)) {
+        spawn_waiting(a, &s, op);
+        return;
+    }
+    size_t len = values_len(op, n->naddrs) + (size_t)n->naddrs * ADDR_BYTES;
+    struct task *t = task_full(a->ts, a->job, &s, len, n->naddrs);
+    fill(a, t, op);
+    task_filled(a->ts, t);
+}
+
+static void apply_set(const struct applying *a, const struct op *op)
+{
+    struct reader r = reader_of(op->values);
+    struct op_value v;
+    uint32_t i = 0;
+    if (!op_value_get(&r, op, &i, &v))
+        return;
+    struct val value = resolve_value(a, &v);
+    slot_set(a->ts, a->job, resolve(a, op->to), &value);
+}
+
+/* Law 9: a bound only ever improves. */
+static void apply_bound(const struct applying *a, const struct op *op)
+{
+    struct job *job = a->job;
+    bool min = op->bound_kind == CX_BOUND_MIN;
+    bool *has = min ? &job->has_min : &job->has_max;
+    int64_t *best = min ? &job->bound_min : &job->bound_max;
+    if (*has && (min ? op->bound >= *best : op->bound <= *best))
+        return;
+    *has = true;
+    *best = op->bound;
+}
+
+/* Runs the operations of some kinds. Tasks come before sets, whatever their order in the body, so that a
+ * value finds the task that it is for. */
+static void apply_ops(const struct applying *a, struct bytes body, bool sets)
+{
+    struct reader r = reader_of(body);
+    struct op op;
+    while (a->job->state == TS_JOB_RUNNING && op_get(&r, &op)) {
+        if (sets && op.kind == OP_SET)
+            apply_set(a, &op);
+        else if (!sets && op.kind == OP_TASK)
+            apply_task(a, &op);
+        else if (!sets && op.kind == OP_BOUND)
+            apply_bound(a, &op);
+    }
+}
+
+static void apply_commit(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    struct applying a = {ts, job, task_find(job, r->task)};
+    const struct checked *c = &ts->checked;
+    job->commits++;
+    job->executed += r->executed;
+    job->busy_ns += r->elapsed_ns;
+    if (c->tasks || c->bounds)
+        apply_ops(&a, r->body, false);
+    if (c->sets)
+        apply_ops(&a, r->body, true);
+    if (job->state == TS_JOB_RUNNING && LAW(3))
+        task_remove(ts, a.by);
+    fire_all(ts, job);
+    if (job->state != TS_JOB_RUNNING)
+        job_clear(ts, job, r->now_us);
+}
+
+static bool commit_fits(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    struct task *t = job && job->state == TS_JOB_RUNNING ? task_find(job, r->task) : NULL;
+    return t && t->state != TASK_WAITING && !commit_check(ts, job, t, r->body) && !ts->checked.failed;
+}
+
+/* ---- Ended, forgotten ---- */
+
+static void apply_ended(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    job_end(ts, job, r->state, r->body);
+    job_clear(ts, job, r->now_us);
+}
+
+static bool ended_fits(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    return job && job->state == TS_JOB_RUNNING && (r->state == TS_JOB_FAILED || r->state == TS_JOB_CANCELLED);
+}
+
+static void apply_forgotten(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    ts->forgotten_lsn = ts->lsn;
+    job_unwatched(ts, job);
+    job_free(ts, job);
+}
+
+static bool forgotten_fits(struct ts *ts, const struct record *r)
+{
+    struct job *job = job_find(ts, r->job);
+    return job && job->state != TS_JOB_RUNNING;
+}
+
+/* ---- The table ---- */
+
+static const struct {
+    void (*apply)(struct ts *ts, const struct record *r);
+    bool (*fits)(struct ts *ts, const struct record *r);
+} table[] = {
+    [RECORD_SUBMITTED] = {apply_submitted, submitted_fits},
+    [RECORD_COMMIT] = {apply_commit, commit_fits},
+    [RECORD_ENDED] = {apply_ended, ended_fits},
+    [RECORD_FORGOTTEN] = {apply_forgotten, forgotten_fits},
+    [RECORD_JOB] = {restore_job, restore_job_fits},
+    [RECORD_TASK] = {restore_task, restore_task_fits},
+};
+
+void apply(struct ts *ts, const struct record *r)
+{
+    table[r->kind].apply(ts, r);
+}
+
+bool record_fits(struct ts *ts, const struct record *r)
+{
+    return table[r->kind].fits(ts, r);
+}
+
+void log_apply(struct ts *ts, const struct record *r)
+{
+    struct ts_effect *fx = fx_add(ts, TS_FX_LOG, 0);
+    ts->lsn++;
+    fx->lsn = ts->lsn;
+    fx->job = r->job;
+    record_put(&ts->out->data, r);
+    fx->len = ts->out->data.len - fx->at;
+    apply(ts, r);
+    if (!LAW(8))
+        client_held(ts, &(struct ts_event){.kind = TS_HELD, .u.lsn = ts->lsn});
+}

@@ -1,0 +1,163 @@
+/* When producers are idle and nothing is ready: running tasks again, and asking the busy for work.
+ *
+ * Eager scheduling (Baratloo et al., Charlotte, 1996; Cappello's CX, 2001): the oldest task that was granted
+ * the fewest times is granted again, once it has run for clearly longer than its function's history says. The
+ * first commit wins, so it costs idle time only. */
+#include "taskserver/core/core.h"
+
+#define SCAN_EVERY_US    1000u  /* between two looks at what is overdue */
+#define LOOK_AGAIN_US    50000u /* no grant becomes overdue sooner than this */
+#define OVERDUE_MIN_US   50000u
+#define OVERDUE_FIRST_US 500000u /* of a function nobody has finished yet: there is no history to judge by   \
+                                  */
+#define LOOKED_AT_MAX  8u        /* overdue tasks a list, when the idle hold the oldest already */
+#define AGAIN_STEP_MAX 64u       /* granted again in one step */
+#define ROUND_US       1000u
+#define GAP_MAX_US     1024000u
+#define SIGNALLED_MAX  64u
+
+/* When a task of this function that was granted now would be overdue. A budget is not held against it. */
+static uint64_t overdue_after(const struct ts *ts, const struct fn_stat *f, uint32_t level)
+{
+    uint64_t us = f->mean_ns / 1000 * 4 + 10000;
+    if (us < OVERDUE_MIN_US)
+        us = OVERDUE_MIN_US;
+    if (!f->commits)
+        us = OVERDUE_FIRST_US;
+    if (ts->config.collapse)
+        us += ts->config.budget_max_us;
+    return us << level; /* each further copy is less likely to help */
+}
+
+/* An idle producer that fits and does not hold the task yet. */
+static struct producer *idle_for(const struct ts *ts, const struct task *t)
+{
+    for (uint32_t i = 0; i < ts->arches; i++) {
+        if (!job_fits(t->job, ts->arch[i]))
+            continue;
+        const struct link *head = &ts->arch[i]->hungry;
+        for (struct link *l = head->next; l != head; l = l->next) {
+            struct producer *p = list_item(l, struct producer, hungry);
+            if (!holder_find(t, p))
+                return p;
+        }
+    }
+    return NULL;
+}
+
+struct choice {
+    struct task *task;
+    struct producer *producer;
+    uint64_t due_us; /* the earliest of those that are not overdue yet */
+};
+
+static bool better(const struct task *t, const struct task *best)
+{
+    if (!best || t->held != best->held)
+        return !best || t->held < best->held;
+    return t->u.holders->since_us < best->u.holders->since_us;
+}
+
+static void look_at_list(const struct ts *ts, const struct task_list *l, uint64_t after_us, struct choice *c)
+{
+    uint32_t looked = 0;
+    for (struct task *t = l->head; t && looked < LOOKED_AT_MAX; t = t->next, looked++) {
+        uint64_t due = t->u.holders->since_us + after_us;
+        if (due > ts->now_us) {
+            c->due_us = due < c->due_us ? due : c->due_us;
+            return;
+        }
+        struct producer *p = t->held < UINT8_MAX && better(t, c->task) ? idle_for(ts, t) : NULL;
+        if (!p)
+            continue;
+        c->task = t;
+        c->producer = p;
+        return;
+    }
+}
+
+static struct choice choose(const struct ts *ts)
+{
+    struct choice c = {.due_us = ts->now_us + LOOK_AGAIN_US};
+    for (struct link *l = ts->granting.next; l != &ts->granting; l = l->next) {
+        struct job *job = list_item(l, struct job, granting);
+        for (uint32_t i = 0; i < job->fns; i++)
+            for (uint32_t level = 0; level < EAGER_LEVELS; level++)
+                look_at_list(ts, &job->fn[i].granted[level], overdue_after(ts, &job->fn[i], level), &c);
+    }
+    return c;
+}
+
+/* Idle producers that could do what others are running. */
+static uint32_t idle_count(const struct ts *ts)
+{
+    uint32_t idle = 0;
+    for (uint32_t i = 0; i < ts->arches; i++) {
+        const struct link *head = &ts->arch[i]->hungry;
+        struct link *j = list_empty(head) ? &((struct ts *)ts)->granting : ts->granting.next;
+        while (j != &ts->granting && !job_fits(list_item(j, struct job, granting), ts->arch[i]))
+            j = j->next;
+        if (j == &ts->granting)
+            continue;
+        for (const struct link *l = head->next; l != head && idle < SIGNALLED_MAX; l = l->next)
+            idle++;
+    }
+    return idle;
+}
+
+static void signal_one(struct ts *ts, struct producer *p)
+{
+    fx_add(ts, TS_FX_HUNGRY, p->peer);
+    p->hungry_us = ts->now_us + p->hungry_gap_us;
+    p->hungry_gap_us = p->hungry_gap_us * 2 < GAP_MAX_US ? p->hungry_gap_us * 2 : GAP_MAX_US;
+    list_remove(&p->busy);
+    list_add(&ts->busy, &p->busy);
+}
+
+/* Asks as many of those that hold budgets as there are idle producers to publish their frontiers, once in
+ * ROUND_US. One that was asked and has committed nothing since is asked ever more seldom: it has nothing to
+ * give. */
+static void signal_hunger(struct ts *ts)
+{
+    if (list_empty(&ts->busy)) {
+        ts->signal_us = NEVER;
+        return;
+    }
+    if (ts->now_us < ts->signalled_us + ROUND_US) {
+        ts->signal_us = ts->signalled_us + ROUND_US;
+        return;
+    }
+    ts->signalled_us = ts->now_us;
+    ts->signal_us = NEVER;
+    uint32_t wanted = idle_count(ts);
+    struct link *l = ts->busy.next, *last = ts->busy.prev;
+    for (bool more = true; more && wanted; wanted--) {
+        struct producer *p = list_item(l, struct producer, busy);
+        more = l != last;
+        l = l->next;
+        if (p->hungry_us <= ts->now_us)
+            signal_one(ts, p);
+        ts->signal_us = p->hungry_us < ts->signal_us ? p->hungry_us : ts->signal_us;
+    }
+}
+
+/* Called when all that could be served was. */
+void eager(struct ts *ts)
+{
+    if (!ts->hungry || !ts->ngranted) {
+        ts->eager_us = ts->signal_us = NEVER;
+        return;
+    }
+    signal_hunger(ts);
+    if (ts->eager_us == NEVER)
+        ts->eager_us = ts->eager_scan_us + SCAN_EVERY_US;
+    if (ts->now_us < ts->eager_us)
+        return;
+    struct choice c = choose(ts);
+    for (uint32_t granted = 0; c.task && granted < AGAIN_STEP_MAX; granted++) {
+        grant_send(ts, c.producer, c.task);
+        c = choose(ts);
+    }
+    ts->eager_scan_us = ts->now_us;
+    ts->eager_us = ts->hungry ? c.due_us : NEVER;
+}

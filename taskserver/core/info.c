@@ -1,0 +1,193 @@
+/* Looking at the state without changing it. */
+#include "taskserver/core/core.h"
+
+static void job_info(const struct job *job, struct ts_job_info *out)
+{
+    struct bytes answer = bytes_of(job->answer, job->answer_len), none = {0};
+    *out = (struct ts_job_info){
+        .id = job->entry.id,
+        .state = job->state,
+        .modules = job->modules,
+        .has_input = job->has_input,
+        .functions = job->functions,
+        .label = job->label,
+        .owner = job->owner,
+        .result = job->state == TS_JOB_DONE ? answer : none,
+        .reason = job->state == TS_JOB_DONE ? none : answer,
+        .priority = job->priority,
+        .weight = job->weight,
+        .submitted_us = job->submitted_us,
+        .ended_us = job->ended_us,
+        .ready = job->nready,
+        .waiting = job->nwaiting,
+        .granted = job->ngranted,
+        .executed = job->executed,
+        .duplicates = job->duplicates,
+        .commits = job->commits,
+        .busy_ns = job->busy_ns,
+        .bytes = job->bytes,
+        .has_min = job->has_min,
+        .has_max = job->has_max,
+        .bound_min = job->bound_min,
+        .bound_max = job->bound_max,
+    };
+    memcpy(out->module, job->module, sizeof out->module);
+    memcpy(out->input, job->input, sizeof out->input);
+}
+
+bool ts_job_find(const struct ts *ts, struct id id, struct ts_job_info *out)
+{
+    const struct job *job = job_find(ts, id);
+    if (job)
+        job_info(job, out);
+    return job != NULL;
+}
+
+bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out)
+{
+    while (*cursor < ts->job_slots) {
+        const struct job *job = ts->job[(*cursor)++];
+        if (!job)
+            continue;
+        job_info(job, out);
+        return true;
+    }
+    return false;
+}
+
+bool ts_producer_next(const struct ts *ts, uint64_t *cursor, struct ts_producer_info *out)
+{
+    while (*cursor < ts->producer_slots) {
+        const struct producer *p = ts->producer[(*cursor)++];
+        if (!p)
+            continue;
+        *out = (struct ts_producer_info){p->peer,    p->name,    p->arch->name, p->threads, p->window,
+                                         p->granted, p->commits, p->executed,   p->busy_ns, p->joined_us};
+        return true;
+    }
+    return false;
+}
+
+void ts_stats(const struct ts *ts, struct ts_stats *out)
+{
+    *out = (struct ts_stats){
+        .jobs = ts->njobs,
+        .tasks = ts->nready + ts->nwaiting + ts->ngranted,
+        .ready = ts->nready,
+        .waiting = ts->nwaiting,
+        .granted = ts->ngranted,
+        .producers = ts->nproducers,
+        .threads = ts->threads,
+        .memory = ts->pool.used,
+        .memory_max = ts->config.memory_max,
+        .lsn = ts->lsn,
+        .held = ts->held,
+    };
+}
+
+/* ---- Why is it not done yet? ---- */
+
+static void seconds(struct buf *text, uint64_t us)
+{
+    if (us < 1000000)
+        text_add(text, "%llu ms", (unsigned long long)us / 1000);
+    else
+        text_add(text, "%.1f s", (double)us / 1e6);
+}
+
+static void why_ended(const struct ts *ts, const struct job *job, struct buf *text)
+{
+    static const char *const how[] = {"", "is done", "failed", "was cancelled"};
+    text_add(text, "The job %s.", how[job->state]);
+    if (job->state != TS_JOB_DONE && job->answer_len)
+        text_add(text, " Reason: %.*s", (int)job->answer_len, (const char *)job->answer);
+    text_add(text, "\n");
+    if (job->ended_lsn > ts->held)
+        text_add(text, "Its result waits until the server's log is safely stored.\n");
+}
+
+static uint32_t fitting_producers(const struct ts *ts, const struct job *job)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ts->arches; i++)
+        if (job_fits(job, ts->arch[i]))
+            n += ts->arch[i]->producers;
+    return n;
+}
+
+static void why_ready(const struct ts *ts, const struct job *job, struct buf *text)
+{
+    if (!job->nready)
+        return;
+    if (!ts->nproducers) {
+        text_add(text, "No producer is connected, so nothing can run. Start cx-producer somewhere.\n");
+        return;
+    }
+    if (!fitting_producers(ts, job)) {
+        text_add(text,
+                 "None of the %u connected producers has an architecture that the job has a module for (",
+                 ts->nproducers);
+        for (uint32_t i = 0; i < job->modules; i++)
+            text_add(text, "%s%s", i ? ", " : "", job->module[i].arch);
+        text_add(text, ").\n");
+        return;
+    }
+    if (!job->ngranted)
+        text_add(text, "All producers are busy with other jobs, or accept no work just now.\n");
+}
+
+static const struct holder *oldest_grant(const struct job *job)
+{
+    const struct holder *oldest = NULL;
+    for (uint32_t i = 0; i < job->fns; i++)
+        for (uint32_t level = 0; level < EAGER_LEVELS; level++)
+            for (const struct task *t = job->fn[i].granted[level].head; t; t = NULL)
+                for (const struct holder *h = t->u.holders; h; h = h->next)
+                    if (!oldest || h->since_us < oldest->since_us)
+                        oldest = h;
+    return oldest;
+}
+
+static void why_granted(const struct job *job, uint64_t now_us, struct buf *text)
+{
+    const struct holder *h = oldest_grant(job);
+    char hex[ID_HEX_MAX];
+    if (!h)
+        return;
+    const struct task *t = h->task;
+    const struct fn_stat *f = &job->fn[t->fn - FN_FIRST];
+    id_hex(t->entry.id, hex);
+    text_add(text, "Longest at work: task %.8s (", hex);
+    text_safe(text, job_fn_name(job, t->fn));
+    text_add(text, ") on producer %s, for ", h->producer->name);
+    seconds(text, now_us > h->since_us ? now_us - h->since_us : 0);
+    if (f->commits) {
+        text_add(text, "; such a task usually takes ");
+        seconds(text, f->mean_ns / 1000);
+    }
+    if (t->held > 1)
+        text_add(text, "; %u other producers try it too", t->held - 1u);
+    text_add(text, ".\n");
+    if (t->crashes)
+        text_add(text, "It has crashed %u times; the job fails at %u.\n", t->crashes, TS_POISON_CRASHES);
+}
+
+void ts_why(const struct ts *ts, struct id id, uint64_t now_us, struct buf *text)
+{
+    const struct job *job = job_find(ts, id);
+    if (!job) {
+        text_add(text, "No such job here.\n");
+        return;
+    }
+    if (job->state != TS_JOB_RUNNING) {
+        why_ended(ts, job, text);
+        return;
+    }
+    text_add(
+        text,
+        "The job is running: %llu tasks at work, %llu ready to run, %llu waiting for values of others.\n",
+        (unsigned long long)job->ngranted, (unsigned long long)job->nready,
+        (unsigned long long)job->nwaiting);
+    why_ready(ts, job, text);
+    why_granted(job, now_us, text);
+}

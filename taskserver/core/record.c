@@ -1,0 +1,204 @@
+/* Log records as bytes. docs/PROTOCOL.md has the grammar; the log, a replica and a snapshot share it. */
+#include "taskserver/core/core.h"
+
+static void put_flag_i64(struct buf *b, bool has, int64_t v)
+{
+    put_u8(b, has);
+    if (has)
+        put_zigzag(b, v);
+}
+
+static bool get_flag_i64(struct reader *r, int64_t *v)
+{
+    bool has = get_u8(r);
+    *v = has ? get_zigzag(r) : 0;
+    return has;
+}
+
+/* ---- Submissions ---- */
+
+static void submission_put(struct buf *b, const struct ts_submit *s)
+{
+    put_varint(b, s->modules);
+    for (uint32_t i = 0; i < s->modules; i++) {
+        put_bytes(b, bytes_str(s->module[i].arch));
+        buf_add(b, s->module[i].sha256, SHA256_BYTES);
+    }
+    put_u8(b, s->has_input);
+    if (s->has_input)
+        buf_add(b, s->input, SHA256_BYTES);
+    put_bytes(b, s->functions);
+    put_varint(b, s->fn);
+    put_varint(b, s->nargs);
+    put_bytes(b, s->args);
+    put_zigzag(b, s->priority);
+    put_varint(b, s->weight);
+    put_bytes(b, s->label);
+    put_bytes(b, s->owner);
+}
+
+static void raw_get(struct reader *r, void *to, size_t len)
+{
+    struct bytes b = get_raw(r, len);
+    if (b.data)
+        memcpy(to, b.data, len);
+}
+
+static void submission_get(struct reader *r, struct id job, struct ts_submit *s)
+{
+    *s = (struct ts_submit){.job = job, .modules = (uint32_t)get_varint_max(r, TS_MODULES_MAX)};
+    for (uint32_t i = 0; i < s->modules; i++) {
+        struct bytes arch = get_bytes(r, sizeof s->module[i].arch - 1);
+        if (arch.len)
+            memcpy(s->module[i].arch, arch.data, arch.len);
+        raw_get(r, s->module[i].sha256, SHA256_BYTES);
+    }
+    s->has_input = get_u8(r);
+    if (s->has_input)
+        raw_get(r, s->input, SHA256_BYTES);
+    s->functions = get_bytes(r, TS_FUNCTIONS_MAX);
+    s->fn = (uint32_t)get_varint_max(r, FN_MAX);
+    s->nargs = (uint32_t)get_varint_max(r, CX_ARGS_MAX);
+    s->args = get_bytes(r, TASK_BYTES_MAX);
+    s->priority = (int32_t)get_zigzag(r);
+    s->weight = (uint32_t)get_varint_max(r, UINT32_MAX);
+    s->label = get_bytes(r, TS_LABEL_MAX);
+    s->owner = get_bytes(r, TS_LABEL_MAX);
+}
+
+/* ---- One pair of functions a kind; kind, time and job are done ---- */
+
+static void submitted_put(struct buf *b, const struct record *r)
+{
+    submission_put(b, &r->submit);
+}
+static void submitted_get(struct reader *in, struct record *r)
+{
+    submission_get(in, r->job, &r->submit);
+}
+
+static void commit_record_put(struct buf *b, const struct record *r)
+{
+    put_id(b, r->task);
+    put_varint(b, r->elapsed_ns);
+    put_varint(b, r->executed);
+    put_bytes(b, r->body);
+}
+static void commit_record_get(struct reader *in, struct record *r)
+{
+    r->task = get_id(in);
+    r->elapsed_ns = get_varint(in);
+    r->executed = get_varint(in);
+    r->body = get_bytes(in, COMMIT_BYTES_MAX);
+}
+
+static void ended_put(struct buf *b, const struct record *r)
+{
+    put_u8(b, (uint8_t)r->state);
+    put_bytes(b, r->body);
+}
+static void ended_get(struct reader *in, struct record *r)
+{
+    r->state = get_u8(in);
+    r->body = get_bytes(in, COMMIT_BYTES_MAX);
+}
+
+static void forgotten_put(struct buf *b, const struct record *r)
+{
+    (void)b;
+    (void)r;
+}
+static void forgotten_get(struct reader *in, struct record *r)
+{
+    (void)in;
+    (void)r;
+}
+
+static void job_put(struct buf *b, const struct record *r)
+{
+    submission_put(b, &r->submit);
+    put_u64(b, r->content);
+    ended_put(b, r);
+    put_varint(b, r->ended_us);
+    put_varint(b, r->commits);
+    put_varint(b, r->elapsed_ns);
+    put_varint(b, r->executed);
+    put_flag_i64(b, r->has_min, r->bound_min);
+    put_flag_i64(b, r->has_max, r->bound_max);
+}
+static void job_get(struct reader *in, struct record *r)
+{
+    submission_get(in, r->job, &r->submit);
+    r->content = get_u64(in);
+    ended_get(in, r);
+    r->ended_us = get_varint(in);
+    r->commits = get_varint(in);
+    r->elapsed_ns = get_varint(in);
+    r->executed = get_varint(in);
+    r->has_min = get_flag_i64(in, &r->bound_min);
+    r->has_max = get_flag_i64(in, &r->bound_max);
+}
+
+static void task_put(struct buf *b, const struct record *r)
+{
+    put_id(b, r->task);
+    put_varint(b, r->spawn.fn);
+    put_id(b, r->spawn.home.task);
+    put_varint(b, r->spawn.home.slot);
+    put_varint(b, r->spawn.nslots);
+    put_varint(b, r->spawn.depth);
+    put_zigzag(b, r->spawn.priority);
+    put_u8(b, r->spawn.bound_kind);
+    put_zigzag(b, r->spawn.bound);
+    put_u8(b, r->waiting);
+    put_varint(b, r->naddrs);
+    put_varint(b, r->body.len);
+    buf_add(b, r->body.data, r->body.len);
+}
+static void task_get(struct reader *in, struct record *r)
+{
+    r->task = r->spawn.id = get_id(in);
+    r->spawn.fn = (uint32_t)get_varint_max(in, FN_MAX);
+    r->spawn.home.task = get_id(in);
+    r->spawn.home.slot = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
+    r->spawn.nslots = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
+    r->spawn.depth = (uint32_t)get_varint_max(in, UINT32_MAX);
+    r->spawn.priority = (int32_t)get_zigzag(in);
+    r->spawn.bound_kind = get_u8(in) & 3;
+    r->spawn.bound = get_zigzag(in);
+    r->waiting = get_u8(in);
+    r->naddrs = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
+    r->body = get_bytes(in, SIZE_MAX);
+}
+
+static const struct {
+    void (*put)(struct buf *b, const struct record *r);
+    void (*get)(struct reader *in, struct record *r);
+} codec[] = {
+    [RECORD_SUBMITTED] = {submitted_put, submitted_get},
+    [RECORD_COMMIT] = {commit_record_put, commit_record_get},
+    [RECORD_ENDED] = {ended_put, ended_get},
+    [RECORD_FORGOTTEN] = {forgotten_put, forgotten_get},
+    [RECORD_JOB] = {job_put, job_get},
+    [RECORD_TASK] = {task_put, task_get},
+};
+
+void record_put(struct buf *b, const struct record *r)
+{
+    put_u8(b, (uint8_t)r->kind);
+    put_varint(b, r->now_us);
+    put_id(b, r->job);
+    codec[r->kind].put(b, r);
+}
+
+bool record_get(struct bytes b, struct record *r)
+{
+    struct reader in = reader_of(b);
+    *r = (struct record){.kind = get_u8(&in)};
+    r->now_us = get_varint(&in);
+    r->job = get_id(&in);
+    if (in.bad || r->kind < RECORD_SUBMITTED || r->kind > RECORD_TASK)
+        return false;
+    codec[r->kind].get(&in, r);
+    return !in.bad && in.at == in.end;
+}
