@@ -27,6 +27,7 @@ struct broker {
     struct bk_effects out; /* of the step that runs */
     struct talk **talk;    /* owned, streams_max; NULL: free */
     uint32_t talks, streams_max;
+    struct rpc_service service; /* the runtime borrows it */
     bool stopping;
 };
 
@@ -303,12 +304,11 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
     b->streams_max = config->streams_max;
     b->talk = calloc(b->streams_max, sizeof(struct talk *));
     must(b->talk);
-    const struct rpc_service service = {
-        "/cx.Broker/Talk", 1u << ROLE_CONSUMER | 1u << ROLE_PRODUCER | 1u << ROLE_SERVER | 1u << ROLE_ADMIN,
-        &handler, b};
+    b->service = (struct rpc_service){.method = "/cx.Broker/Talk", .handler = &handler, .service = b};
+    b->service.roles = 1u << ROLE_CONSUMER | 1u << ROLE_PRODUCER | 1u << ROLE_SERVER | 1u << ROLE_ADMIN;
     int rc = store_load(store, restore, b, why);
     if (!rc)
-        rc = rpc_listen(r, config->listen, me, &service, 1, port, why);
+        rc = rpc_listen(r, config->listen, me, &b->service, 1, port, why);
     if (rc)
         broker_free(b);
     else

@@ -144,17 +144,17 @@ static struct server *admit(struct bk *bk, const struct bk_event *e, const char 
     struct server *s = registry_find(&bk->registry, network, e->name);
     enum policy_answer answer = policy_ask(bk->config.policy, network, e->name);
     if (answer == POLICY_OTHERS) {
-        reply(out, e, CX_EAUTH,
-              "network %s is kept for other servers; \"%s\" is not in the broker's `servers`", network,
-              e->name);
+        reply(out, e, CX_EAUTH, "network %s is not for server %s: the broker's `servers` does not list it",
+              network, e->name);
         return NULL;
     }
     if (s)
         return s;
     struct registry_count count = registry_count(&bk->registry, network, e->name);
     if (answer == POLICY_SILENT && count.in_network > 0)
-        reply(out, e, CX_EAUTH, "network %s belongs to another server; list \"%s\" in the broker's `servers`",
-              network, e->name);
+        reply(out, e, CX_EAUTH,
+              "network %s belongs to another server; to share it, list both in the broker's `servers`",
+              network);
     else if (count.in_network == 0 && bk->registry.networks >= bk->config.networks_max)
         reply(out, e, CX_ELIMIT, "the broker knows %u networks, as many as it may", bk->registry.networks);
     else if (count.of_name >= bk->config.per_name_max)

@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     int fd = memfd_create("config", MFD_CLOEXEC);
     check(fd >= 0 && write(fd, data, size) == (ssize_t)size);
-    char path[64] = "/proc/self/fd/", *argv[] = {"fuzz", "--config", path, NULL};
+    char name[] = "fuzz", option[] = "--config", path[64] = "/proc/self/fd/",
+         *argv[] = {name, option, path, NULL};
     snprintf(path + strlen(path), 20, "%d", fd);
     listen_at = NULL;
     threads = 4;

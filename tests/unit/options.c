@@ -55,7 +55,8 @@ static enum options_outcome run_options(int argc, char **argv)
 static enum options_outcome read_options(const char *config, const char *arguments)
 {
     static char line[1024], path[64];
-    char *argv[32] = {"cx-test"};
+    static char name[] = "cx-test", option[] = "--config";
+    char *argv[32] = {name};
     int argc = 1, fd = -1;
     set = defaults;
     snprintf(line, sizeof line, "%s", arguments);
@@ -65,7 +66,7 @@ static enum options_outcome read_options(const char *config, const char *argumen
         fd = memfd_create("config", 0);
         assert_int_equal(write(fd, config, strlen(config)), strlen(config));
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        argv[argc++] = "--config";
+        argv[argc++] = option;
         argv[argc++] = path;
     }
     enum options_outcome o = run_options(argc, argv);
