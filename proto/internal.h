@@ -83,6 +83,7 @@ struct rpc_stream {
     const struct rpc_handler *handler; /* borrowed; NULL: refused, only its status remains to be sent */
     void *ctx;
     grpc_call *call;       /* owned */
+    char *address;         /* as dialled, owned; NULL on the server side */
     grpc_channel *channel; /* owned; NULL on the server side */
     struct identity peer;  /* server side */
     char serial[48];       /* of the peer's certificate, server side */
@@ -171,6 +172,6 @@ int client_close_code(const struct rpc_stream *s, char *why);
 /* rpc_status.c: codes of CX as gRPC status codes and back. The status text begins with the code's name. */
 grpc_status_code status_of(int code);
 grpc_slice status_text(int code, const char *why);
-int status_code(grpc_status_code status, struct bytes text, char *why);
+int status_code(grpc_status_code status, struct bytes text, const char *address, char *why);
 
 #endif

@@ -105,6 +105,8 @@ int rpc_dial(struct rpc *r, const char *address, enum role peer, const struct cr
                                                gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     struct rpc_stream *s = stream_new(r, handler, call);
     s->channel = channel;
+    s->address = strdup(address);
+    must(s->address);
     s->ctx = ctx;
     start(s);
     *out = s;
@@ -130,6 +132,6 @@ int client_close_code(const struct rpc_stream *s, char *why)
         snprintf(why, RPC_WHY_MAX, "%s", s->close_why);
         return s->close_code;
     }
-    return status_code(s->status, bytes_of(GRPC_SLICE_START_PTR(s->details), GRPC_SLICE_LENGTH(s->details)),
-                       why);
+    struct bytes text = bytes_of(GRPC_SLICE_START_PTR(s->details), GRPC_SLICE_LENGTH(s->details));
+    return status_code(s->status, text, s->address, why);
 }

@@ -71,14 +71,47 @@ static bool refused_by_tls(const char *text)
     return false;
 }
 
-int status_code(grpc_status_code status, struct bytes details, char *why)
+/* gRPC's text without the words that say nothing here: "failed to connect to all addresses; last error:
+ * UNKNOWN: ipv4:127.0.0.1:7000: Connection refused" becomes "127.0.0.1:7000: Connection refused". */
+static const char *shortened(const char *text)
+{
+    static const char *const schemes[] = {": ipv4:", ": ipv6:", ": dns:///"};
+    if (strncmp(text, "failed to connect", 17) != 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        const char *at = strstr(text, schemes[i]);
+        if (at)
+            return at + strlen(schemes[i]);
+    }
+    return text;
+}
+
+static void describe(const char *text, const char *address, char *why)
+{
+    const char *reason = shortened(text);
+    if (reason && strstr(reason, "Socket closed"))
+        snprintf(why, RPC_WHY_MAX,
+                 "%.100s: closed during the handshake; is it a CX daemon, and is your certificate of "
+                 "its network's CA and valid?",
+                 address);
+    else if (reason)
+        snprintf(why, RPC_WHY_MAX, "%.255s", reason);
+    else
+        snprintf(why, RPC_WHY_MAX, "%.100s: %.150s", address, text);
+}
+
+int status_code(grpc_status_code status, struct bytes details, const char *address, char *why)
 {
     char text[1024];
     const char *rest = text;
     msg_str(text, sizeof text, details);
+    if (status == GRPC_STATUS_OK) {
+        why[0] = 0;
+        return 0;
+    }
     int code = named_code(text, &rest);
     if (code <= 0) {
-        snprintf(why, RPC_WHY_MAX, "%s", rest);
+        snprintf(why, RPC_WHY_MAX, "%.255s", rest);
         return code;
     }
     code = CX_ENONET; /* what is not listed is gRPC's or the network's, not the service's */
@@ -89,6 +122,6 @@ int status_code(grpc_status_code status, struct bytes details, char *why)
         code = CX_ENONET;
     if (code == CX_ENONET && refused_by_tls(text))
         code = CX_EAUTH;
-    snprintf(why, RPC_WHY_MAX, "%.255s", text);
+    describe(text, address, why);
     return code;
 }

@@ -41,6 +41,7 @@ static void stream_free(struct rpc_stream *s)
     grpc_call_unref(s->call);
     if (s->channel)
         grpc_channel_destroy(s->channel);
+    free(s->address);
     free(s);
 }
 
