@@ -1,0 +1,146 @@
+/* cx-taskserver: holds the jobs and tasks of a network. docs/man/cx-taskserver.1 */
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "proto/daemon.h"
+#include "taskserver/server.h"
+
+struct settings {
+    const char *listen, *network, *broker, *advertise, *state, *credentials, *name, *log_level;
+    bool journal, collapse;
+    uint64_t memory, blobs;
+    int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
+};
+
+static struct server_config config_of(const struct settings *set, const struct credentials *me)
+{
+    struct server_config config = {
+        .listen = set->listen,
+        .network = set->network,
+        .broker = set->broker,
+        .advertise = set->advertise,
+        .state = set->state,
+        .me = me,
+        .journal = set->journal,
+        .blobs_max = set->blobs,
+        .blob_ttl_us = (uint64_t)set->blob_ttl_s * 1000000,
+    };
+    config.core = (struct ts_config){.memory_max = set->memory,
+                                     .result_ttl_us = (uint64_t)set->result_ttl_s * 1000000,
+                                     .budget_max_us = (uint32_t)set->budget_us,
+                                     .jobs_max = (uint32_t)set->jobs_max,
+                                     .collapse = set->collapse};
+    random_bytes(&config.core.seed, sizeof config.core.seed);
+    return config;
+}
+
+static int serve(const struct settings *set, const struct credentials *me)
+{
+    struct server_config config = config_of(set, me);
+    struct server *server = NULL;
+    char why[STATE_WHY_MAX] = "";
+    int code = server_start(&config, &server, why);
+    if (code) {
+        log_error("%s", why);
+        return code;
+    }
+    code = daemon_watch_signals(server->rpc, server_stop, server);
+    if (!code) {
+        log_info("cx-taskserver " CX_VERSION " serves network %s as %s on %s, port %d; state in %s%s",
+                 set->network, me->self.name, set->listen, server->port, set->state,
+                 set->journal ? "" : ", no journal");
+        daemon_ready((int)set->ready_fd, server->port);
+        server_run(server);
+    }
+    daemon_unwatch_signals();
+    server_free(server);
+    return code;
+}
+
+static int start(const struct settings *set)
+{
+    struct credentials me = {0};
+    char why[RPC_WHY_MAX] = "";
+    int code = pki_load(set->credentials, ROLE_SERVER, set->name, &me, why, sizeof why);
+    if (code) {
+        log_error("credentials in %s: %s", set->credentials, why);
+        return code;
+    }
+    code = serve(set, &me);
+    pki_unload(&me);
+    return code;
+}
+
+/* What the table of options cannot check. */
+static bool settings_check(const struct settings *set, int *level)
+{
+    *level = log_level_of(set->log_level);
+    if (*level < 0)
+        fprintf(stderr, "cx-taskserver: --log-level: must be error, warn, info or debug\n");
+    size_t n = 0;
+    while (set->network[n])
+        n++;
+    if (n == 0 || n > TS_NAME_MAX)
+        fprintf(stderr, "cx-taskserver: --network: a name of 1 to %d bytes\n", TS_NAME_MAX);
+    return *level >= 0 && n > 0 && n <= TS_NAME_MAX;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings set = {.listen = "0.0.0.0:7401",
+                           .network = "default",
+                           .state = "cx-taskserver.state",
+                           .credentials = ".",
+                           .log_level = "info",
+                           .journal = true,
+                           .collapse = true,
+                           .memory = 1ull << 30,
+                           .blobs = 16ull << 30,
+                           .budget_us = 20000,
+                           .result_ttl_s = 24 * 3600,
+                           .blob_ttl_s = 24 * 3600,
+                           .jobs_max = 65536,
+                           .ready_fd = -1};
+    int64_t most = INT64_MAX;
+    const struct option_row rows[] = {
+        {"listen", OPTION_STRING, &set.listen, "HOST:PORT", "Serve on this address; port 0: any", 0, 0},
+        {"network", OPTION_STRING, &set.network, "NAME", "Name of the production network", 0, 0},
+        {"broker", OPTION_STRING, &set.broker, "HOST:PORT", "Register with this broker", 0, 0},
+        {"advertise", OPTION_STRING, &set.advertise, "HOST:PORT", "Address that the broker tells others", 0,
+         0},
+        {"state", OPTION_STRING, &set.state, "DIR", "Journal and blobs are kept here", 0, 0},
+        {"journal", OPTION_FLAG, &set.journal, NULL, "Keep the log on disk, so that a restart loses nothing",
+         0, 0},
+        {"memory", OPTION_SIZE, &set.memory, "SIZE", "For jobs, tasks and results together", 1 << 20, most},
+        {"blobs", OPTION_SIZE, &set.blobs, "SIZE", "Disk for modules and inputs", 1 << 20, most},
+        {"collapse", OPTION_FLAG, &set.collapse, NULL, "Let runners run subtrees (off: for measurements)", 0,
+         0},
+        {"budget-us", OPTION_INT, &set.budget_us, "N", "Longest time a runner keeps a subtree", 0, 60000000},
+        {"result-ttl-s", OPTION_INT, &set.result_ttl_s, "N", "Keep unfetched results so long", 1, 31536000},
+        {"blob-ttl-s", OPTION_INT, &set.blob_ttl_s, "N", "Keep unused modules and inputs so long", 1,
+         31536000},
+        {"jobs-max", OPTION_INT, &set.jobs_max, "N", "Jobs held at once, ended ones included", 1, 1 << 24},
+        {"credentials", OPTION_STRING, &set.credentials, "DIR", "Directory of the certificates", 0, 0},
+        {"name", OPTION_STRING, &set.name, "NAME", "Certified name, where the directory has several", 0, 0},
+        {"log-level", OPTION_STRING, &set.log_level, "LEVEL", "error, warn, info or debug", 0, 0},
+        {"ready-fd", OPTION_INT, &set.ready_fd, "FD", "Write \"ready PORT\" to this descriptor", -1, 1 << 20},
+    };
+    int level;
+    switch (options_read("cx-taskserver", "Holds the jobs and tasks of a CX network.", rows,
+                         sizeof rows / sizeof rows[0], argc, argv)) {
+    case OPTIONS_DONE:
+        return 0;
+    case OPTIONS_BAD:
+        return 2;
+    case OPTIONS_GO:
+        break;
+    }
+    if (!settings_check(&set, &level))
+        return 2;
+    log_start("cx-taskserver", (enum log_level)level);
+    daemon_block_signals();
+    signal(SIGXFSZ, SIG_IGN); /* a file too large for the system is a write that fails, and is said */
+    return cx_err_exit(start(&set));
+}

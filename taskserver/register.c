@@ -1,0 +1,192 @@
+#include "taskserver/register.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "taskserver/server.h"
+
+enum {
+    EVERY_US = 2000000, /* between two registers; the broker takes a server for gone after some of these */
+    DIAL_MIN_US = 200000,
+    DIAL_MAX_US = 5000000,
+    ARCHES_BYTES = 256,
+};
+
+struct registration {
+    struct server *server;     /* borrowed */
+    struct rpc_stream *stream; /* NULL: not connected */
+    char *broker, *address;    /* owned */
+    uint64_t due_us;           /* the next register, or the next dial */
+    uint64_t back_off_us;
+    uint64_t random; /* state of the jitter's generator */
+    uint64_t req;
+    bool due;     /* a register is to be sent */
+    bool refused; /* said once: the broker does not want us */
+    bool stopping;
+};
+
+/* Xorshift64: spreads the dials of servers that lost the same broker. Not a secret. */
+static uint64_t next_random(struct registration *r)
+{
+    r->random ^= r->random << 13;
+    r->random ^= r->random >> 7;
+    return r->random ^= r->random << 17;
+}
+
+/* Between half and one and a half times the back-off, which doubles. */
+static uint64_t next_wait(struct registration *r)
+{
+    uint64_t wait = r->back_off_us / 2 + next_random(r) % r->back_off_us;
+    r->back_off_us = r->back_off_us * 2 < DIAL_MAX_US ? r->back_off_us * 2 : DIAL_MAX_US;
+    return wait;
+}
+
+/* The distinct architectures of the producers, comma-separated, as many as fit. */
+static void list_arches(const struct ts *ts, char *out)
+{
+    struct ts_producer_info p;
+    size_t n = 0;
+    out[0] = 0;
+    for (uint64_t cursor = 0; ts_producer_next(ts, &cursor, &p);) {
+        size_t len = strlen(p.arch);
+        const char *at = len ? strstr(out, p.arch) : out;
+        bool whole = at && (at == out || at[-1] == ',') && (!at[len] || at[len] == ',');
+        if (whole || n + len + 2 > ARCHES_BYTES)
+            continue;
+        n += (size_t)snprintf(out + n, ARCHES_BYTES - n, "%s%s", n ? "," : "", p.arch);
+    }
+}
+
+static bool fill(void *ctx, struct rpc_stream *stream, struct buf *out)
+{
+    (void)stream;
+    struct registration *r = ctx;
+    struct ts_stats st;
+    char arches[ARCHES_BYTES];
+    if (!r->due)
+        return false;
+    r->due = false;
+    ts_stats(r->server->ts, &st);
+    list_arches(r->server->ts, arches);
+    cx_Msg m = {.req = ++r->req, .which_body = cx_Msg_register_network_tag};
+    m.body.register_network = (cx_Register){.network = bytes_str(r->server->config.network),
+                                            .address = bytes_str(r->address),
+                                            .arch = bytes_str(arches),
+                                            .producers = (uint32_t)st.producers,
+                                            .threads = (uint32_t)st.threads,
+                                            .ready = st.ready,
+                                            .granted = st.granted,
+                                            .jobs = st.jobs,
+                                            .incarnation = r->server->incarnation};
+    msg_encode(&m, out);
+    return true;
+}
+
+static void say_refused(struct registration *r, int code, struct bytes text)
+{
+    if (r->refused)
+        return;
+    r->refused = true;
+    text = text_clean(&r->server->scratch, text, RPC_WHY_MAX);
+    log_warn("the broker %s refuses us: %s: %.*s", r->broker, cx_err_text(code), (int)text.len,
+             (const char *)text.data);
+}
+
+static int message(void *ctx, struct rpc_stream *stream, struct bytes data, char *why)
+{
+    (void)stream;
+    struct registration *r = ctx;
+    cx_Msg m;
+    int code = msg_decode(data, &m, why);
+    if (code)
+        return code;
+    if (m.which_body != cx_Msg_status_tag)
+        return 0;
+    if (m.body.status.code) {
+        say_refused(r, m.body.status.code, m.body.status.text);
+        return 0;
+    }
+    if (r->back_off_us != DIAL_MIN_US || r->refused)
+        log_info("registered with the broker %s", r->broker);
+    r->back_off_us = DIAL_MIN_US;
+    r->refused = false;
+    return 0;
+}
+
+static void closed(void *ctx, struct rpc_stream *stream, int code, const char *why)
+{
+    (void)stream;
+    struct registration *r = ctx;
+    r->stream = NULL;
+    r->due = false;
+    if (r->stopping)
+        return;
+    uint64_t wait = next_wait(r);
+    r->due_us = clock_us() + wait;
+    log_debug("the broker %s: %s %s; dialled again in %.1f s", r->broker, cx_err_text(code), why,
+              (double)wait / 1e6);
+    if (code == CX_EAUTH)
+        say_refused(r, code, bytes_str(why));
+}
+
+static const struct rpc_handler handler = {.message = message, .fill = fill, .closed = closed};
+
+struct registration *registration_new(struct server *server, const char *broker, const char *address)
+{
+    struct registration *r = calloc(1, sizeof *r);
+    must(r);
+    r->server = server;
+    r->broker = strdup(broker);
+    r->address = strdup(address);
+    must(r->broker && r->address);
+    r->back_off_us = DIAL_MIN_US + 1; /* so that the first success is said */
+    random_bytes(&r->random, sizeof r->random);
+    r->random |= 1;
+    return r;
+}
+
+static void dial(struct registration *r)
+{
+    int code = rpc_dial(r->server->rpc, r->broker, ROLE_BROKER, r->server->config.me, "/cx.Broker/Talk",
+                        false, &handler, r, &r->stream);
+    if (code) {
+        r->stream = NULL;
+        r->due_us = clock_us() + next_wait(r);
+    }
+}
+
+uint64_t registration_tick(struct registration *r, uint64_t now_us)
+{
+    if (r->stopping)
+        return UINT64_MAX;
+    if (now_us < r->due_us)
+        return r->due_us;
+    r->due_us = now_us + EVERY_US;
+    if (!r->stream)
+        dial(r);
+    if (r->stream) {
+        r->due = true;
+        rpc_wake(r->stream);
+    }
+    return r->due_us;
+}
+
+void registration_stop(struct registration *r)
+{
+    r->stopping = true;
+    if (r->stream)
+        rpc_close(r->stream, CX_OK, "");
+}
+
+void registration_free(struct registration *r)
+{
+    if (!r)
+        return;
+    free(r->broker);
+    free(r->address);
+    free(r);
+}

@@ -1,0 +1,75 @@
+/* The task server's shell: sockets, clock, disk and threads around the core (taskserver/core/ts.h). It turns
+ * messages into events, carries out the effects in order, and decides nothing. One thread, the reactor, runs
+ * all of it; journal and blobs each have a thread that waits for the disk in its stead. */
+#ifndef TASKSERVER_SERVER_H
+#define TASKSERVER_SERVER_H
+
+#include "proto/rpc.h"
+#include "taskserver/blobs.h"
+#include "taskserver/core/ts.h"
+#include "taskserver/journal.h"
+#include "taskserver/register.h"
+#include "taskserver/session.h"
+
+struct server_config {
+    const char *listen;  /* "host:port" */
+    const char *network; /* its name */
+    const char *broker;  /* "host:port", or NULL */
+    const char
+        *advertise;    /* the address that the broker tells others; NULL: host of listen and the port bound */
+    const char *state; /* directory */
+    const struct credentials *me;
+    bool journal;
+    uint64_t blobs_max;   /* bytes of all blobs */
+    uint64_t blob_ttl_us; /* an unused blob is kept so long */
+    struct ts_config core;
+};
+
+struct server {
+    struct server_config config;
+    struct rpc *rpc;
+    struct ts *ts;
+    struct ts_effects fx;
+    struct blobs *blobs;
+    struct journal *journal;           /* NULL: without */
+    struct registration *registration; /* NULL: without a broker */
+    struct session_service services[3];
+    struct rpc_service rpc_services[3]; /* the runtime borrows them */
+    struct session *sessions;           /* of every kind, newest first */
+    struct peers producers, clients;
+    struct buf scratch; /* for text */
+    uint64_t incarnation;
+    uint64_t epoch_us;   /* wall time less monotonic time at start: the core's times survive the process */
+    uint64_t started_us; /* in the core's time */
+    uint64_t logged;     /* lsn of the last record the core has logged */
+    uint64_t sweep_us;   /* when unused blobs are looked for again; monotonic */
+    struct id job_ended; /* the last whose end was written to the log */
+    int lock;            /* of the state directory */
+    int port;
+    bool stopping;
+};
+
+/* Opens state, journal and blobs, replays, and listens. why: STATE_WHY_MAX bytes. */
+int server_start(const struct server_config *config, struct server **out, char *why);
+/* Serves until server_stop. */
+void server_run(struct server *s);
+/* From the reactor (daemon_watch_signals): ends in order. */
+void server_stop(void *server);
+/* NULL and half-started ones are legal. */
+void server_free(struct server *s);
+
+/* One event for the core, and its effects. The event's time is set here. */
+void server_step(struct server *s, struct ts_event *event);
+uint64_t server_now(const struct server *s); /* the core's clock */
+
+/* One log line when a job has ended; nothing while it runs, or when it was the last to be said. */
+void server_log_end(struct server *s, struct id job);
+
+/* The kinds of stream, and the effects that concern each. */
+extern const struct session_kind producer_kind, consumer_kind, blob_kind;
+typedef void effect_fn(struct server *s, const struct ts_effect *fx);
+effect_fn producer_grant, producer_job, producer_job_gone, producer_bound, producer_hungry, producer_revoke,
+    producer_fault;
+effect_fn consumer_reply, consumer_progress, consumer_result;
+
+#endif
