@@ -96,7 +96,7 @@ unload:
 
 int main(int argc, char **argv)
 {
-    struct settings set = {.listen = "0.0.0.0:7400",
+    struct settings set = {.listen = "0.0.0.0:7071",
                            .store = "cx-broker.db",
                            .credentials = ".",
                            .log_level = "info",
