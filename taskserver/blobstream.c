@@ -54,7 +54,7 @@ static int wrong_role(const struct session *s, const cx_Msg *m, char *why)
 static int on_have(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
-    bool have = blobs_have(s->server->blobs, m->body.blob_have.sha256.data, server_now(s->server));
+    bool have = blobs_have(s->server->blobs, m->body.blob_have.sha256.data, taskserver_now(s->server));
     session_statusf(s, m->req, have ? CX_OK : CX_ENOTFOUND, "%s", have ? "" : "not here");
     return 0;
 }
@@ -107,7 +107,7 @@ static int on_put(struct session *s, const cx_Msg *m, char *why)
     }
     struct putting *p = free_put(b);
     b->ignoring = false;
-    if (blobs_have(s->server->blobs, ref->sha256.data, server_now(s->server))) {
+    if (blobs_have(s->server->blobs, ref->sha256.data, taskserver_now(s->server))) {
         answer_put(b, m->req, CX_OK, "");
     } else if (!p) {
         answer_put(b, m->req, CX_ELIMIT, "16 puts of this stream wait for the disk, its limit");
@@ -136,7 +136,7 @@ static int on_chunk(struct session *s, const cx_Msg *m, char *why)
         return CX_EPROTO;
     }
     p->complete = chunk->last;
-    int code = blob_put_add(p->put, chunk->data, chunk->last, server_now(s->server), text);
+    int code = blob_put_add(p->put, chunk->data, chunk->last, taskserver_now(s->server), text);
     if (code) {
         p->put = NULL;
         answer_put(b, m->req, code, text);
@@ -156,8 +156,8 @@ static int on_get(struct session *s, const cx_Msg *m, char *why)
         return 0;
     }
     struct getting *g = &b->get[b->gets];
-    int code =
-        blob_get_begin(s->server->blobs, m->body.blob_get.sha256.data, server_now(s->server), &g->get, text);
+    int code = blob_get_begin(s->server->blobs, m->body.blob_get.sha256.data, taskserver_now(s->server),
+                              &g->get, text);
     if (code) {
         session_statusf(s, m->req, code, "%s", text);
         return 0;

@@ -73,14 +73,14 @@ static int ask(struct session *s, const cx_Msg *m, enum ts_event_kind kind, stru
         return code;
     struct ts_event e = {.kind = kind, .peer = s->peer, .req = m->req << 1, .job = id_of(job)};
     e.u.owner = owner_of(s);
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     return 0;
 }
 
 static int on_cancel(struct session *s, const cx_Msg *m, char *why)
 {
     int code = ask(s, m, TS_CANCEL, m->body.cancel.job, why);
-    server_log_end(s->server, id_of(m->body.cancel.job));
+    taskserver_log_end(s->server, id_of(m->body.cancel.job));
     return code;
 }
 
@@ -97,7 +97,7 @@ static int on_watch(struct session *s, const cx_Msg *m, char *why)
     struct ts_event e = {
         .kind = TS_WATCH, .peer = s->peer, .req = m->req << 1 | 1, .job = id_of(m->body.watch.job)};
     e.u.owner = owner_of(s);
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     return 0;
 }
 
@@ -106,7 +106,7 @@ static int on_unwatch(struct session *s, const cx_Msg *m, char *why)
     (void)why;
     struct ts_event e = {
         .kind = TS_UNWATCH, .peer = s->peer, .req = m->req, .job = id_of(m->body.unwatch.job)};
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     session_statusf(s, m->req, CX_OK, "%s", "");
     return 0;
 }
@@ -143,7 +143,7 @@ static int submit_of(const cx_Submit *m, const struct session *s, struct ts_subm
 static bool blob_there(struct session *s, uint64_t req, const char *what, const uint8_t *sha256)
 {
     char hex[BLOB_HEX_MAX];
-    if (blobs_have(s->server->blobs, sha256, server_now(s->server)))
+    if (blobs_have(s->server->blobs, sha256, taskserver_now(s->server)))
         return true;
     blob_hex(sha256, hex);
     session_statusf(s, req, CX_ENOTFOUND, "the %s %s is not on the server: put it first (Blobs)", what, hex);
@@ -172,7 +172,7 @@ static int on_submit(struct session *s, const cx_Msg *m, char *why)
         return code;
     struct ts_event e = {.kind = TS_SUBMIT, .peer = s->peer, .req = m->req << 1, .u.submit = &submit};
     uint64_t logged = s->server->logged;
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     if (s->server->logged != logged) {
         char hex[ID_HEX_MAX];
         id_hex(submit.job, hex);
@@ -187,7 +187,7 @@ static int on_submit(struct session *s, const cx_Msg *m, char *why)
 static int on_why(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
-    struct server *server = s->server;
+    struct taskserver *server = s->server;
     struct id id = id_of(m->body.why.job);
     struct ts_job_info job;
     if (!ts_job_find(server->ts, id, &job)) {
@@ -199,7 +199,7 @@ static int on_why(struct session *s, const cx_Msg *m, char *why)
         return 0;
     }
     struct buf text = {0};
-    ts_why(server->ts, id, server_now(server), &text);
+    ts_why(server->ts, id, taskserver_now(server), &text);
     cx_Msg answer = {.req = m->req, .which_body = cx_Msg_text_tag};
     answer.body.text.text = text_clean(&server->scratch, buf_bytes(&text), 1u << 20);
     session_say(s, &answer);
@@ -239,7 +239,7 @@ static uint64_t since(uint64_t from, uint64_t to)
 static void job_row(const struct session *s, const struct ts_job_info *j, const struct id_bytes *id,
                     cx_JobRow *row)
 {
-    struct server *server = s->server;
+    struct taskserver *server = s->server;
     bool running = j->state == TS_JOB_RUNNING;
     *row = (cx_JobRow){
         .job = id_view(id),
@@ -257,7 +257,7 @@ static void job_row(const struct session *s, const struct ts_job_info *j, const 
         .commits = j->commits,
         .busy_ns = j->busy_ns,
         .bytes = j->bytes,
-        .age_us = since(j->submitted_us, running ? server_now(server) : j->ended_us),
+        .age_us = since(j->submitted_us, running ? taskserver_now(server) : j->ended_us),
         .has_min = j->has_min,
         .best_min = j->bound_min,
         .has_max = j->has_max,
@@ -294,13 +294,13 @@ static bool list_producer(struct session *s, struct list_note *n, cx_Msg *m)
                                             .commits = p.commits,
                                             .executed = p.executed,
                                             .busy_ns = p.busy_ns,
-                                            .age_us = since(p.joined_us, server_now(s->server))};
+                                            .age_us = since(p.joined_us, taskserver_now(s->server))};
     return true;
 }
 
 static bool list_server(struct session *s, struct list_note *n, cx_Msg *m)
 {
-    struct server *server = s->server;
+    struct taskserver *server = s->server;
     struct ts_stats st;
     if (n->cursor++)
         return false;
@@ -319,7 +319,7 @@ static bool list_server(struct session *s, struct list_note *n, cx_Msg *m)
                                         .memory_max = st.memory_max,
                                         .lsn = st.lsn,
                                         .held = st.held,
-                                        .age_us = since(server->started_us, server_now(server)),
+                                        .age_us = since(server->started_us, taskserver_now(server)),
                                         .software = bytes_str("cx-taskserver " CX_VERSION),
                                         .journal = server->journal != NULL};
     return true;
@@ -387,7 +387,7 @@ static enum rendered render(struct session *s, uint32_t note, uint8_t *data, str
 
 /* ---- Down: effects to messages ---- */
 
-void consumer_reply(struct server *s, const struct ts_effect *fx)
+void consumer_reply(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *c = peers_get(&s->clients, fx->peer);
     if (!c)
@@ -397,7 +397,7 @@ void consumer_reply(struct server *s, const struct ts_effect *fx)
     session_status(c, fx->req >> 1, fx->code, ts_effect_data(&s->fx, fx));
 }
 
-static void note_job(struct server *s, const struct ts_effect *fx, uint32_t kind)
+static void note_job(struct taskserver *s, const struct ts_effect *fx, uint32_t kind)
 {
     struct session *c = peers_get(&s->clients, fx->peer);
     struct job_note note = {.req = fx->req >> 1, .job = fx->job};
@@ -405,12 +405,12 @@ static void note_job(struct server *s, const struct ts_effect *fx, uint32_t kind
         session_note(c, kind, &note, sizeof note);
 }
 
-void consumer_progress(struct server *s, const struct ts_effect *fx)
+void consumer_progress(struct taskserver *s, const struct ts_effect *fx)
 {
     note_job(s, fx, NOTE_PROGRESS);
 }
 
-void consumer_result(struct server *s, const struct ts_effect *fx)
+void consumer_result(struct taskserver *s, const struct ts_effect *fx)
 {
     note_job(s, fx, NOTE_RESULT);
 }
@@ -435,7 +435,7 @@ static void consumer_gone(struct session *s, int code, const char *why)
     s->joined = false;
     struct ts_event e = {.kind = TS_CLIENT_LEFT, .peer = s->peer};
     peers_remove(&s->server->clients, s->peer);
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
 }
 
 static session_message_fn *const on[SESSION_TAGS] = {

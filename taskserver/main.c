@@ -14,9 +14,9 @@ struct settings {
     int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
 };
 
-static struct server_config config_of(const struct settings *set, const struct credentials *me)
+static struct taskserver_config config_of(const struct settings *set, const struct credentials *me)
 {
-    struct server_config config = {
+    struct taskserver_config config = {
         .listen = set->listen,
         .network = set->network,
         .broker = set->broker,
@@ -38,24 +38,24 @@ static struct server_config config_of(const struct settings *set, const struct c
 
 static int serve(const struct settings *set, const struct credentials *me)
 {
-    struct server_config config = config_of(set, me);
-    struct server *server = NULL;
+    struct taskserver_config config = config_of(set, me);
+    struct taskserver *server = NULL;
     char why[STATE_WHY_MAX] = "";
-    int code = server_start(&config, &server, why);
+    int code = taskserver_start(&config, &server, why);
     if (code) {
         log_error("%s", why);
         return code;
     }
-    code = daemon_watch_signals(server->rpc, server_stop, server);
+    code = daemon_watch_signals(server->rpc, taskserver_stop, server);
     if (!code) {
         log_info("cx-taskserver " CX_VERSION " serves network %s as %s on %s, port %d; state in %s%s",
                  set->network, me->self.name, set->listen, server->port, set->state,
                  set->journal ? "" : ", no journal");
         daemon_ready((int)set->ready_fd, server->port);
-        server_run(server);
+        taskserver_run(server);
     }
     daemon_unwatch_signals();
-    server_free(server);
+    taskserver_free(server);
     return code;
 }
 

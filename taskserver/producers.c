@@ -31,9 +31,9 @@ static int producer_joined(struct session *s, const cx_Hello *hello, char *why)
     joined.u.joined.arch = p->arch;
     joined.u.joined.threads = hello->threads;
     log_info("producer %s joined: %s, %u threads (number %u)", s->name, p->arch, hello->threads, s->peer);
-    server_step(s->server, &joined);
+    taskserver_step(s->server, &joined);
     struct ts_event window = {.kind = TS_PRODUCER_WINDOW, .peer = s->peer, .u.window = hello->window};
-    server_step(s->server, &window);
+    taskserver_step(s->server, &window);
     return 0;
 }
 
@@ -41,7 +41,7 @@ static int on_window(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_PRODUCER_WINDOW, .peer = s->peer, .u.window = m->body.window.grants};
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     return 0;
 }
 
@@ -49,7 +49,7 @@ static int on_commits(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_COMMITS, .peer = s->peer, .u.batch = m->body.commits.records};
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     return 0;
 }
 
@@ -57,7 +57,7 @@ static int on_holds(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_PRODUCER_HOLDS, .peer = s->peer, .u.batch = m->body.holds.records};
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
     return 0;
 }
 
@@ -78,7 +78,7 @@ static void producer_leave(struct session *s, const char *why)
     s->joined = false;
     struct ts_event e = {.kind = TS_PRODUCER_LEFT, .peer = s->peer};
     peers_remove(&s->server->producers, s->peer);
-    server_step(s->server, &e);
+    taskserver_step(s->server, &e);
 }
 
 static int on_leave(struct session *s, const cx_Msg *m, char *why)
@@ -111,7 +111,7 @@ const struct session_kind producer_kind = {.name = "producer",
 
 /* ---- Down: effects to messages ---- */
 
-void producer_grant(struct server *s, const struct ts_effect *fx)
+void producer_grant(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     if (p)
@@ -131,7 +131,7 @@ static const uint8_t *module_of(const struct ts_job_info *job, const char *arch)
     return any;
 }
 
-void producer_job(struct server *s, const struct ts_effect *fx)
+void producer_job(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     struct ts_job_info job;
@@ -152,10 +152,10 @@ void producer_job(struct server *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_job_gone(struct server *s, const struct ts_effect *fx)
+void producer_job_gone(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
-    server_log_end(s, fx->job);
+    taskserver_log_end(s, fx->job);
     if (!p)
         return;
     struct id_bytes id = id_bytes(fx->job);
@@ -164,7 +164,7 @@ void producer_job_gone(struct server *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_bound(struct server *s, const struct ts_effect *fx)
+void producer_bound(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     if (!p)
@@ -175,7 +175,7 @@ void producer_bound(struct server *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_hungry(struct server *s, const struct ts_effect *fx)
+void producer_hungry(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     cx_Msg m = {.which_body = cx_Msg_hungry_tag};
@@ -183,7 +183,7 @@ void producer_hungry(struct server *s, const struct ts_effect *fx)
         session_say(p, &m);
 }
 
-void producer_revoke(struct server *s, const struct ts_effect *fx)
+void producer_revoke(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     if (!p)
@@ -194,7 +194,7 @@ void producer_revoke(struct server *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_fault(struct server *s, const struct ts_effect *fx)
+void producer_fault(struct taskserver *s, const struct ts_effect *fx)
 {
     struct session *p = peers_get(&s->producers, fx->peer);
     char why[RPC_WHY_MAX];

@@ -17,7 +17,7 @@ enum {
 };
 
 struct registration {
-    struct server *server;     /* borrowed */
+    struct taskserver *server; /* borrowed */
     struct rpc_stream *stream; /* NULL: not connected */
     char *broker, *address;    /* owned */
     uint64_t due_us;           /* the next register, or the next dial */
@@ -135,7 +135,7 @@ static void closed(void *ctx, struct rpc_stream *stream, int code, const char *w
 
 static const struct rpc_handler handler = {.message = message, .fill = fill, .closed = closed};
 
-struct registration *registration_new(struct server *server, const char *broker, const char *address)
+struct registration *registration_new(struct taskserver *server, const char *broker, const char *address)
 {
     struct registration *r = calloc(1, sizeof *r);
     must(r);

@@ -5,11 +5,11 @@
 
 #include <stdint.h>
 
-struct server;
+struct taskserver;
 struct registration;
 
 /* Begins. address: what the broker tells others; copied. */
-struct registration *registration_new(struct server *server, const char *broker, const char *address);
+struct registration *registration_new(struct taskserver *server, const char *broker, const char *address);
 /* Does what is due at now (monotonic) and says when to call again. */
 uint64_t registration_tick(struct registration *r, uint64_t now_us);
 /* Says good-bye; nothing is dialled any more. */

@@ -16,13 +16,13 @@ enum {
     DISK_US = 30000000,   /* that the disk gets for blobs that are being synced */
 };
 
-uint64_t server_now(const struct server *s)
+uint64_t taskserver_now(const struct taskserver *s)
 {
     return clock_us() + s->epoch_us;
 }
 
 /* The core's time as the runtime's. */
-static uint64_t monotonic(const struct server *s, uint64_t core_us)
+static uint64_t monotonic(const struct taskserver *s, uint64_t core_us)
 {
     if (core_us == UINT64_MAX)
         return UINT64_MAX;
@@ -31,7 +31,7 @@ static uint64_t monotonic(const struct server *s, uint64_t core_us)
 
 /* ---- Events and effects ---- */
 
-static void log_record(struct server *s, const struct ts_effect *fx)
+static void log_record(struct taskserver *s, const struct ts_effect *fx)
 {
     s->logged = fx->lsn;
     if (s->journal)
@@ -45,9 +45,9 @@ static effect_fn *const effects[] = {
     [TS_FX_RESULT] = consumer_result, [TS_FX_LOG] = log_record,
 };
 
-static void step(struct server *s, struct ts_event *event)
+static void step(struct taskserver *s, struct ts_event *event)
 {
-    event->now_us = server_now(s);
+    event->now_us = taskserver_now(s);
     ts_effects_clear(&s->fx);
     ts_step(s->ts, event, &s->fx);
     for (size_t i = 0; i < s->fx.n; i++) {
@@ -57,7 +57,7 @@ static void step(struct server *s, struct ts_event *event)
 }
 
 /* Without a journal, the log is as durable as configured as soon as it is written. */
-void server_step(struct server *s, struct ts_event *event)
+void taskserver_step(struct taskserver *s, struct ts_event *event)
 {
     uint64_t before = s->logged;
     step(s, event);
@@ -70,12 +70,12 @@ void server_step(struct server *s, struct ts_event *event)
 
 static void on_held(void *ctx, uint64_t lsn)
 {
-    struct server *s = ctx;
+    struct taskserver *s = ctx;
     struct ts_event held = {.kind = TS_HELD, .u.lsn = lsn};
-    server_step(s, &held);
+    taskserver_step(s, &held);
 }
 
-void server_log_end(struct server *s, struct id id)
+void taskserver_log_end(struct taskserver *s, struct id id)
 {
     static const char *const states[] = {"running", "done", "failed", "cancelled"};
     struct ts_job_info job;
@@ -92,7 +92,7 @@ void server_log_end(struct server *s, struct id id)
 
 /* ---- What is due ---- */
 
-static void touch_blobs(struct server *s, uint64_t now_us)
+static void touch_blobs(struct taskserver *s, uint64_t now_us)
 {
     struct ts_job_info job;
     for (uint64_t cursor = 0; ts_job_next(s->ts, &cursor, &job);) {
@@ -105,13 +105,13 @@ static void touch_blobs(struct server *s, uint64_t now_us)
     }
 }
 
-static void sweep(struct server *s, uint64_t now_us)
+static void sweep(struct taskserver *s, uint64_t now_us)
 {
     if (now_us < s->sweep_us)
         return;
     s->sweep_us = now_us + (s->config.blob_ttl_us < SWEEP_US ? s->config.blob_ttl_us : SWEEP_US);
-    touch_blobs(s, server_now(s));
-    blobs_expire(s->blobs, server_now(s));
+    touch_blobs(s, taskserver_now(s));
+    blobs_expire(s->blobs, taskserver_now(s));
 }
 
 static void add_to_snapshot(void *journal, struct bytes record)
@@ -120,7 +120,7 @@ static void add_to_snapshot(void *journal, struct bytes record)
 }
 
 /* The reactor stands still while the state is copied (journal.h says how long that is). */
-static void compact(struct server *s)
+static void compact(struct taskserver *s)
 {
     if (!s->journal || !journal_is_long(s->journal))
         return;
@@ -132,11 +132,11 @@ static void compact(struct server *s)
 }
 
 /* Does what is due; returns when to come again. */
-static uint64_t do_due(struct server *s)
+static uint64_t do_due(struct taskserver *s)
 {
-    if (ts_due(s->ts) <= server_now(s)) {
+    if (ts_due(s->ts) <= taskserver_now(s)) {
         struct ts_event tick = {.kind = TS_TICK};
-        server_step(s, &tick);
+        taskserver_step(s, &tick);
     }
     uint64_t now = clock_us(), next = monotonic(s, ts_due(s->ts));
     uint64_t broker = s->registration ? registration_tick(s->registration, now) : UINT64_MAX;
@@ -150,7 +150,7 @@ static uint64_t do_due(struct server *s)
 
 /* ---- Stopping ---- */
 
-static bool all_read(const struct server *s)
+static bool all_read(const struct taskserver *s)
 {
     for (const struct session *p = s->sessions; p; p = p->next)
         if (!p->closing && outbox_bytes(&p->out))
@@ -159,7 +159,7 @@ static bool all_read(const struct server *s)
 }
 
 /* What was asked and is on disk is answered, then every stream is told that the server goes. */
-static void finish(struct server *s)
+static void finish(struct taskserver *s)
 {
     if (s->journal)
         journal_stop(s->journal);
@@ -180,15 +180,15 @@ static void finish(struct server *s)
              s->journal ? "are in the journal" : "are gone, as there is no journal");
 }
 
-void server_stop(void *server)
+void taskserver_stop(void *server)
 {
-    struct server *s = server;
+    struct taskserver *s = server;
     if (!s->stopping)
         log_info("stopping");
     s->stopping = true;
 }
 
-void server_run(struct server *s)
+void taskserver_run(struct taskserver *s)
 {
     while (!s->stopping)
         rpc_run(s->rpc, do_due(s), NULL, NULL);
@@ -205,11 +205,11 @@ static void post(void *rpc, void (*fn)(void *), void *ctx)
 
 static bool replay(void *ctx, struct bytes record, uint64_t lsn)
 {
-    struct server *s = ctx;
+    struct taskserver *s = ctx;
     return ts_replay(s->ts, record, lsn);
 }
 
-static int open_journal(struct server *s, struct poster poster, char *why)
+static int open_journal(struct taskserver *s, struct poster poster, char *why)
 {
     struct journal_config config = {.dir = s->config.state, .poster = poster, .held = on_held, .ctx = s};
     struct journal_found found;
@@ -227,7 +227,7 @@ static int open_journal(struct server *s, struct poster poster, char *why)
     return 0;
 }
 
-static int open_state(struct server *s, char *why)
+static int open_state(struct taskserver *s, char *why)
 {
     struct poster poster = {post, s->rpc};
     struct blobs_config blobs = {.dir = s->config.state,
@@ -237,16 +237,16 @@ static int open_state(struct server *s, char *why)
                                  .ttl_us = s->config.blob_ttl_us};
     int code = state_lock(s->config.state, &s->lock, why);
     if (!code)
-        code = blobs_open(&blobs, server_now(s), &s->blobs, why);
+        code = blobs_open(&blobs, taskserver_now(s), &s->blobs, why);
     if (!code && s->config.journal)
         code = open_journal(s, poster, why);
     if (code)
         return code;
-    ts_replayed(s->ts, server_now(s));
+    ts_replayed(s->ts, taskserver_now(s));
     return 0;
 }
 
-static int listen_on(struct server *s, char *why)
+static int listen_on(struct taskserver *s, char *why)
 {
     static const struct session_kind *const kinds[] = {&producer_kind, &consumer_kind, &blob_kind};
     unsigned consumers = 1u << ROLE_CONSUMER | 1u << ROLE_ADMIN, producers = 1u << ROLE_PRODUCER;
@@ -266,7 +266,7 @@ static int listen_on(struct server *s, char *why)
 }
 
 /* The host of --listen with the port that was bound, unless --advertise says better. */
-static void start_registration(struct server *s)
+static void start_registration(struct taskserver *s)
 {
     char address[300];
     const char *colon = strrchr(s->config.listen, ':');
@@ -276,14 +276,14 @@ static void start_registration(struct server *s)
         registration_new(s, s->config.broker, s->config.advertise ? s->config.advertise : address);
 }
 
-int server_start(const struct server_config *config, struct server **out, char *why)
+int taskserver_start(const struct taskserver_config *config, struct taskserver **out, char *why)
 {
-    struct server *s = calloc(1, sizeof *s);
+    struct taskserver *s = calloc(1, sizeof *s);
     must(s);
     s->config = *config;
     s->lock = -1;
     s->epoch_us = clock_wall_us() - clock_us();
-    s->started_us = server_now(s);
+    s->started_us = taskserver_now(s);
     random_bytes(&s->incarnation, sizeof s->incarnation);
     s->ts = ts_new(&config->core);
     int code = rpc_new(&s->rpc);
@@ -294,7 +294,7 @@ int server_start(const struct server_config *config, struct server **out, char *
     if (!code)
         code = listen_on(s, why);
     if (code) {
-        server_free(s);
+        taskserver_free(s);
         return code;
     }
     if (config->broker)
@@ -303,7 +303,7 @@ int server_start(const struct server_config *config, struct server **out, char *
     return 0;
 }
 
-void server_free(struct server *s)
+void taskserver_free(struct taskserver *s)
 {
     if (!s)
         return;

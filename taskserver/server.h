@@ -11,7 +11,7 @@
 #include "taskserver/register.h"
 #include "taskserver/session.h"
 
-struct server_config {
+struct taskserver_config {
     const char *listen;  /* "host:port" */
     const char *network; /* its name */
     const char *broker;  /* "host:port", or NULL */
@@ -25,8 +25,8 @@ struct server_config {
     struct ts_config core;
 };
 
-struct server {
-    struct server_config config;
+struct taskserver {
+    struct taskserver_config config;
     struct rpc *rpc;
     struct ts *ts;
     struct ts_effects fx;
@@ -50,24 +50,24 @@ struct server {
 };
 
 /* Opens state, journal and blobs, replays, and listens. why: STATE_WHY_MAX bytes. */
-int server_start(const struct server_config *config, struct server **out, char *why);
-/* Serves until server_stop. */
-void server_run(struct server *s);
+int taskserver_start(const struct taskserver_config *config, struct taskserver **out, char *why);
+/* Serves until taskserver_stop. */
+void taskserver_run(struct taskserver *s);
 /* From the reactor (daemon_watch_signals): ends in order. */
-void server_stop(void *server);
+void taskserver_stop(void *server);
 /* NULL and half-started ones are legal. */
-void server_free(struct server *s);
+void taskserver_free(struct taskserver *s);
 
 /* One event for the core, and its effects. The event's time is set here. */
-void server_step(struct server *s, struct ts_event *event);
-uint64_t server_now(const struct server *s); /* the core's clock */
+void taskserver_step(struct taskserver *s, struct ts_event *event);
+uint64_t taskserver_now(const struct taskserver *s); /* the core's clock */
 
 /* One log line when a job has ended; nothing while it runs, or when it was the last to be said. */
-void server_log_end(struct server *s, struct id job);
+void taskserver_log_end(struct taskserver *s, struct id job);
 
 /* The kinds of stream, and the effects that concern each. */
 extern const struct session_kind producer_kind, consumer_kind, blob_kind;
-typedef void effect_fn(struct server *s, const struct ts_effect *fx);
+typedef void effect_fn(struct taskserver *s, const struct ts_effect *fx);
 effect_fn producer_grant, producer_job, producer_job_gone, producer_bound, producer_hungry, producer_revoke,
     producer_fault;
 effect_fn consumer_reply, consumer_progress, consumer_result;

@@ -245,7 +245,7 @@ static int session_message(void *ctx, struct rpc_stream *stream, struct bytes da
 
 /* ---- Opening and closing ---- */
 
-static unsigned streams_of(const struct server *server, const struct session_kind *kind,
+static unsigned streams_of(const struct taskserver *server, const struct session_kind *kind,
                            const struct identity *who)
 {
     unsigned n = 0;
@@ -258,7 +258,7 @@ static int session_accept(void *service, struct rpc_stream *stream, const struct
                           char *why)
 {
     const struct session_service *svc = service;
-    struct server *server = svc->server;
+    struct taskserver *server = svc->server;
     if (server->stopping) {
         snprintf(why, RPC_WHY_MAX, "the server is stopping");
         return CX_ENONET;

@@ -7,7 +7,7 @@
 #include "proto/rpc.h"
 #include "taskserver/outbox.h"
 
-struct server;
+struct taskserver;
 struct session;
 
 enum { SESSION_TAGS = 72 }; /* message kinds have lower tags */
@@ -35,7 +35,7 @@ struct session_kind {
 };
 
 struct session {
-    struct server *server;     /* borrowed */
+    struct taskserver *server; /* borrowed */
     struct rpc_stream *stream; /* borrowed */
     const struct session_kind *kind;
     struct session *next, **at; /* in the server's list */
@@ -51,7 +51,7 @@ extern const struct rpc_handler session_handler;
 
 /* What a service hands to accept. */
 struct session_service {
-    struct server *server;
+    struct taskserver *server;
     const struct session_kind *kind;
 };
 
