@@ -13,6 +13,13 @@
 
 enum { KEY_HELP = 0x1000, KEY_VERSION, KEY_CONFIG, KEY_ROWS }; /* then two keys a row: --name and --no-name */
 
+/* Strings that rows point to: they live as long as the process, and stay reachable from here. */
+struct text {
+    struct text *next;
+    char bytes[];
+};
+static struct text *kept;
+
 /* What one call reads and how far it got. The rows are written only when both sources have been found good.
  */
 struct sources {
@@ -27,12 +34,21 @@ struct sources {
 };
 
 union value {
-    char *string; /* owned, until it is handed to the row for good */
+    struct text *string; /* owned, until it is kept for good */
     int64_t number;
     bool flag;
 };
 
 /* ---- One value ---- */
+
+static struct text *text_of(const char *s)
+{
+    size_t size = strlen(s) + 1;
+    struct text *t = malloc(sizeof *t + size);
+    must(t);
+    memcpy(t->bytes, s, size);
+    return t;
+}
 
 /* Whole decimal number with an optional K, M, G or T (times 1024) where scaled. False on anything else. */
 static bool number_of(const char *text, bool scaled, int64_t *out)
@@ -69,8 +85,7 @@ static bool value_of_text(const struct option_row *row, const char *text, union 
 {
     switch (row->kind) {
     case OPTION_STRING:
-        out->string = strdup(text);
-        must(out->string);
+        out->string = text_of(text);
         return true;
     case OPTION_FLAG:
         out->flag = strcmp(text, "no") != 0;
@@ -302,7 +317,9 @@ static void hand_over(struct sources *s)
             continue;
         switch (s->rows[i].kind) {
         case OPTION_STRING:
-            *(const char **)s->rows[i].at = s->value[i].string;
+            s->value[i].string->next = kept;
+            kept = s->value[i].string;
+            *(const char **)s->rows[i].at = kept->bytes;
             break;
         case OPTION_INT:
             *(int64_t *)s->rows[i].at = s->value[i].number;

@@ -23,7 +23,8 @@ struct reader {
 
 static inline struct reader reader_of(struct bytes b)
 {
-    return (struct reader){b.data, b.data + b.len, false};
+    const uint8_t *from = b.data ? b.data : (const uint8_t *)""; /* no arithmetic on a null pointer */
+    return (struct reader){from, from + b.len, false};
 }
 static inline bool reader_more(const struct reader *r)
 {

@@ -58,7 +58,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(threads >= 1 && threads <= 64 && memory <= INT64_MAX);
     else
         check(!listen_at && threads == 4 && memory == 0 && journal);
-    free((void *)listen_at);
     close(fd);
     return 0;
 }

@@ -75,13 +75,6 @@ static enum options_outcome read_options(const char *config, const char *argumen
     return o;
 }
 
-static void release(void)
-{
-    if (set.listen != defaults.listen)
-        free((void *)set.listen);
-    free((void *)set.store);
-}
-
 static void defaults_stay(void **state)
 {
     (void)state;
@@ -99,7 +92,6 @@ static void the_command_line_sets(void **state)
     assert_string_equal(set.listen, "a:2");
     assert_string_equal(set.store, "/x");
     assert_true(set.threads == 64 && set.memory == 3072 && !set.journal && set.quiet);
-    release();
 }
 
 static void the_file_sets(void **state)
@@ -110,7 +102,6 @@ static void the_file_sets(void **state)
         OPTIONS_GO);
     assert_string_equal(set.listen, "b:3");
     assert_true(set.threads == 7 && set.memory == 2ull << 30 && !set.journal && !set.quiet);
-    release();
     assert_int_equal(read_options("memory = 5000000000L", ""), OPTIONS_GO);
     assert_true(set.memory == 5000000000u);
 }
@@ -123,7 +114,6 @@ static void the_command_line_wins(void **state)
                      OPTIONS_GO);
     assert_string_equal(set.listen, "c:4");
     assert_true(set.threads == 8 && set.journal && set.quiet);
-    release();
 }
 
 static void sizes(void **state)
