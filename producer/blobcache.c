@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/must.h"
 #include "cx/error.h"
 #include "proto/pki.h"
@@ -201,9 +202,7 @@ static void list_one(struct listing *l, const char *name, const struct stat *st)
 /* What a writer that died has left behind goes after an hour. */
 static void drop_stale_temp(struct blobcache *c, const char *name, const struct stat *st)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (now.tv_sec - st->st_mtim.tv_sec > STALE_TEMP_S)
+    if ((int64_t)(clock_wall_us() / 1000000) - st->st_mtim.tv_sec > STALE_TEMP_S)
         unlinkat(c->dir, name, 0);
 }
 
