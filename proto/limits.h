@@ -27,6 +27,7 @@ struct limit {
 /* One kind of message: its name in diagnostics and the limits of its fields. */
 struct msg_rules {
     const char *name;
+    const pb_msgdesc_t *fields;
     const struct limit *limit; /* n rows */
     unsigned n;
 };

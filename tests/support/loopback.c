@@ -67,7 +67,8 @@ static bool end_fill(void *ctx, struct rpc_stream *s, struct buf *out)
     if (e->pump > 0) {
         e->pump--;
         buf_reserve(out, e->pump_bytes);
-        memset(out->data, (int)e->pump, e->pump_bytes);
+        if (e->pump_bytes > 0)
+            memset(out->data, (int)e->pump, e->pump_bytes);
         out->len = e->pump_bytes;
     } else if (e->out.len > 0) {
         buf_add(out, e->out.data, e->out.len);
