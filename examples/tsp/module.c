@@ -11,11 +11,13 @@
 
 #define CITIES_MAX   32
 #define DISTANCE_MAX 100000000
+#define TOLL_STEPS   100
 #define TAIL         8 /* a task that has this many cities left visits them itself */
 
 struct map {
     uint32_t n;
     int32_t d[CITIES_MAX][CITIES_MAX];
+    int64_t toll; /* what the tolls add to every round trip */
 };
 
 /* The next number of the text, which ends at end; -1 when there is none or it is too large. */
@@ -40,6 +42,7 @@ static bool map_read(cx_ctx *cx, struct map *m)
         return false;
     }
     m->n = (uint32_t)n;
+    m->toll = 0;
     for (int32_t i = 0; i < n * n; i++) {
         int32_t *d = &m->d[i / n][i % n];
         *d = number(&at, end);
@@ -74,55 +77,118 @@ static void trip_unvisit(const struct map *m, struct trip *t)
     t->length -= m->d[t->city[t->n - 1]][city];
 }
 
+static void trip_start(const struct map *m, struct trip *t)
+{
+    *t = (struct trip){.left = (uint32_t)((UINT64_C(1) << m->n) - 1), .length = -m->toll};
+    trip_visit(m, t, 0);
+}
+
+/* cities: those after city 0. False when they are no beginning of a round trip. */
 static bool trip_read(const struct map *m, struct trip *t, cx_blob cities)
 {
-    memset(t, 0, sizeof *t);
-    t->left = (uint32_t)((UINT64_C(1) << m->n) - 1);
+    trip_start(m, t);
     for (size_t i = 0; i < cities.len; i++) {
         uint32_t city = ((const uint8_t *)cities.data)[i];
         if (city >= m->n || (t->left >> city & 1) == 0)
             return false;
         trip_visit(m, t, city);
     }
-    return t->n > 0;
+    return true;
 }
 
-static int32_t least(int32_t a, int32_t b)
+/* A toll on a city adds to each road from it and to it. Every round trip pays it twice, so the shortest stays
+ * the shortest; but the bounds below it get better. */
+static void map_toll(struct map *m, uint32_t city, int32_t toll)
 {
-    return a < b ? a : b;
+    for (uint32_t i = 0; i < m->n; i++) {
+        m->d[city][i] += toll;
+        m->d[i][city] += toll;
+    }
+    m->toll += 2 * toll;
+}
+
+struct edge {
+    int32_t d;
+    uint32_t from, to;
+};
+
+static void edge_take(struct edge *e, int64_t *sum, int degree[CITIES_MAX])
+{
+    *sum += e->d;
+    degree[e->from]++;
+    degree[e->to]++;
+}
+
+static void edge_better(struct edge *e, const struct map *m, uint32_t from, uint32_t to)
+{
+    if (m->d[from][to] < e->d)
+        *e = (struct edge){m->d[from][to], from, to};
 }
 
 /* No round trip that begins so is shorter: what is left to do is a path from here through all cities left and
  * home; it has an edge into them, a tree that spans them, and an edge out. Prim (1957) finds the least tree.
- */
-static int64_t trip_bound(const struct map *m, const struct trip *t)
+ * Counts the edges at each city in degree. */
+static int64_t trip_bound_degrees(const struct map *m, const struct trip *t, int degree[CITIES_MAX])
 {
-    int32_t near[CITIES_MAX], in = INT32_MAX, out = INT32_MAX;
+    static const struct edge none = {INT32_MAX, 0, 0};
+    struct edge near[CITIES_MAX], in = none, out = none;
     uint32_t here = t->city[t->n - 1], left = t->left;
-    int64_t tree = 0;
+    int64_t sum = t->length;
     if (left == 0)
-        return t->length + m->d[here][0];
+        return sum + m->d[here][0];
     for (uint32_t set = left; set != 0; set &= set - 1) {
         uint32_t c = (uint32_t)__builtin_ctz(set);
-        in = least(in, m->d[here][c]);
-        out = least(out, m->d[c][0]);
-        near[c] = INT32_MAX;
+        edge_better(&in, m, here, c);
+        edge_better(&out, m, c, 0);
+        near[c] = none;
     }
+    edge_take(&in, &sum, degree);
+    edge_take(&out, &sum, degree);
     for (uint32_t last = (uint32_t)__builtin_ctz(left); (left &= ~(UINT32_C(1) << last)) != 0;) {
-        uint32_t next = 0;
-        int32_t best = INT32_MAX;
+        struct edge *best = NULL;
         for (uint32_t set = left; set != 0; set &= set - 1) {
             uint32_t c = (uint32_t)__builtin_ctz(set);
-            near[c] = least(near[c], least(m->d[last][c], m->d[c][last]));
-            if (near[c] < best) {
-                best = near[c];
-                next = c;
-            }
+            edge_better(&near[c], m, last, c);
+            if (m->d[c][last] < near[c].d)
+                near[c] = (struct edge){m->d[c][last], last, c};
+            if (best == NULL || near[c].d < best->d)
+                best = &near[c];
         }
-        tree += best;
-        last = next;
+        edge_take(best, &sum, degree);
+        last = best->to;
     }
-    return t->length + in + tree + out;
+    return sum;
+}
+
+static int64_t trip_bound(const struct map *m, const struct trip *t)
+{
+    int degree[CITIES_MAX] = {0};
+    return trip_bound_degrees(m, t, degree);
+}
+
+/* Held and Karp (1971): raise the toll of cities with too many edges, lower it where there are too few, in
+ * smaller and smaller steps, so that the tree comes to look like a path. toll[] gets the tolls that gave the
+ * best bound. */
+static void find_tolls(struct map m, int32_t toll[CITIES_MAX])
+{
+    int32_t now[CITIES_MAX] = {0};
+    int64_t best = INT64_MIN;
+    memset(toll, 0, sizeof now);
+    for (int step = 2 * TOLL_STEPS; step > 0; step--) {
+        int degree[CITIES_MAX] = {0};
+        struct trip t;
+        trip_start(&m, &t);
+        int64_t bound = trip_bound_degrees(&m, &t, degree);
+        if (bound > best) {
+            best = bound;
+            memcpy(toll, now, sizeof now);
+        }
+        for (uint32_t c = 1; c < m.n; c++) {
+            int32_t more = (degree[c] - 2) * (step / 2 + 1);
+            now[c] += more;
+            map_toll(&m, c, more);
+        }
+    }
 }
 
 struct branch {
@@ -171,8 +237,12 @@ static int64_t finish(cx_ctx *cx, const struct map *m, struct trip *t)
 
 static void explore(cx_ctx *cx);
 
-/* Spawns a task for every city to go to next. A task whose bound is worse than the best is dropped unrun. */
-static void spread(cx_ctx *cx, const struct map *m, struct trip *t)
+static void explore(cx_ctx *cx);
+
+/* Spawns a task for every city to go to next. A task that is worse than the best when its turn comes is
+ * dropped unrun. One that ties runs, and returns that best: a value that is dropped must be beaten by one
+ * that is surely kept. */
+static void spread(cx_ctx *cx, const struct map *m, struct trip *t, cx_value tolls)
 {
     struct branch b[CITIES_MAX];
     uint32_t n = branches(m, t, b);
@@ -181,13 +251,24 @@ static void spread(cx_ctx *cx, const struct map *m, struct trip *t)
         cx_opts opts = {.bound_kind = CX_BOUND_MIN, .bound = b[i].bound - 1};
         opts.priority = b[i].bound < INT32_MAX ? (int32_t)-b[i].bound : INT32_MIN;
         t->city[t->n] = (uint8_t)b[i].city;
-        cx_value args[2] = {cx_v_bytes(t->city, t->n + 1), cx_v_i64(b[i].bound)};
-        cx_spawn_with(cx, explore, cx_slot(min, i), (cx_arglist){2, args}, opts);
+        cx_value cities = cx_v_bytes(t->city + 1, t->n);
+        cx_spawn_with(cx, explore, cx_slot(min, i), cx_args(cities, b[i].bound, tolls), opts);
     }
 }
 
-/* explore(the cities visited, a byte each; their bound) -> the shortest round trip that begins so, or one as
- * good */
+static bool read_tolls(struct map *m, cx_blob tolls)
+{
+    int32_t toll[CITIES_MAX];
+    if (tolls.len != sizeof toll)
+        return false;
+    memcpy(toll, tolls.data, sizeof toll);
+    for (uint32_t i = 0; i < m->n; i++)
+        map_toll(m, i, toll[i]);
+    return true;
+}
+
+/* explore(the cities visited, their bound, tolls) -> the shortest round trip that begins so, or one as good
+ */
 CX_TASK(explore)
 {
     struct map m;
@@ -197,15 +278,35 @@ CX_TASK(explore)
         return cx_return_i64(cx, best);
     if (!map_read(cx, &m))
         return;
-    if (!trip_read(&m, &t, cx_bytes(cx, 0)))
+    if (!read_tolls(&m, cx_bytes(cx, 2)) || !trip_read(&m, &t, cx_bytes(cx, 0)))
         return cx_fail(cx, "these cities are no beginning of a round trip");
     if (t.n + TAIL >= m.n)
         return cx_return_i64(cx, finish(cx, &m, &t));
-    spread(cx, &m, &t);
+    spread(cx, &m, &t, cx->slot[2]);
 }
 
+/* A good round trip to start from: always on to where the bound is least. */
+static int64_t dive(const struct map *m)
+{
+    struct trip t;
+    struct branch b[CITIES_MAX];
+    trip_start(m, &t);
+    while (t.left != 0)
+        trip_visit(m, &t, b[branches(m, &t, b) - 1].city);
+    return trip_bound(m, &t);
+}
+
+/* tour() -> the length of the shortest round trip */
 CX_TASK(tour)
 {
-    cx_spawn(cx, explore, cx_home(cx), cx_args(((cx_blob){"\0", 1}), 0));
+    struct map m;
+    int32_t toll[CITIES_MAX];
+    if (!map_read(cx, &m))
+        return;
+    find_tolls(m, toll);
+    cx_value tolls = cx_v_bytes(toll, sizeof toll);
+    read_tolls(&m, (cx_blob){toll, sizeof toll});
+    cx_offer(cx, CX_BOUND_MIN, dive(&m));
+    cx_spawn(cx, explore, cx_home(cx), cx_args(cx_v_bytes("", 0), 0, tolls));
 }
 CX_MODULE(tour, explore)
