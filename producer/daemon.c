@@ -23,7 +23,7 @@ struct later {
     uint32_t runner, seat, number;
     int code;
     uint8_t sha[PD_SHA_BYTES];
-    char text[256];
+    char text[640];
 };
 
 struct daemon {
