@@ -8,7 +8,7 @@
 
 #include "cx/error.h"
 
-int file_read(const char *path, size_t max, struct buf *out, char why[ARG_WHY_MAX])
+int read_whole_file(const char *path, size_t max, struct buf *out, char why[ARG_WHY_MAX])
 {
     FILE *f = fopen(path, "rbe");
     size_t n = 0;
@@ -110,7 +110,7 @@ static int arg_none(const char *text, cx_value *out, void **owned, char *why)
 static int arg_file(const char *path, cx_value *out, void **owned, char *why)
 {
     struct buf b = {0};
-    int err = file_read(path, CX_VALUE_BYTES_MAX, &b, why);
+    int err = read_whole_file(path, CX_VALUE_BYTES_MAX, &b, why);
     if (err < 0)
         return err;
     *owned = b.data;

@@ -13,6 +13,6 @@
 int arg_parse(const char *text, cx_value *out, void **owned, char why[ARG_WHY_MAX]);
 
 /* A whole file, malloc'ed; at most max bytes. */
-int file_read(const char *path, size_t max, struct buf *out, char why[ARG_WHY_MAX]);
+int read_whole_file(const char *path, size_t max, struct buf *out, char why[ARG_WHY_MAX]);
 
 #endif

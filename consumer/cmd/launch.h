@@ -39,6 +39,6 @@ bool child_wait(struct child *c, int timeout_ms);
 void file_tail(const char *path, char *out, size_t cap);
 
 /* Removes a directory and all that is in it. */
-void tree_remove(const char *path);
+void directory_remove(const char *path);
 
 #endif

@@ -184,5 +184,5 @@ void network_stop(struct network *n)
 void network_cleanup(struct network *n, bool keep)
 {
     if (n->owns_dir && !keep)
-        tree_remove(n->dir);
+        directory_remove(n->dir);
 }

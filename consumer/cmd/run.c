@@ -140,7 +140,7 @@ static void choose_id(struct request *r)
 static int read_input(struct request *r)
 {
     char why[ARG_WHY_MAX];
-    int err = r->input != NULL ? file_read(r->input, INPUT_MAX, &r->input_bytes, why) : 0;
+    int err = r->input != NULL ? read_whole_file(r->input, INPUT_MAX, &r->input_bytes, why) : 0;
     if (err < 0)
         return report(err, why);
     r->what.input = r->input_bytes.data;

@@ -1,0 +1,203 @@
+/* Questions of callers, from their arrival to their answer. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "consumer/core/internal.h"
+
+/* ---- The list ---- */
+
+static void call_unlink(struct client *c, struct call *call)
+{
+    *(call->prev != NULL ? &call->prev->next : &c->calls) = call->next;
+    *(call->next != NULL ? &call->next->prev : &c->calls_end) = call->prev;
+    call->prev = call->next = NULL;
+}
+
+struct call *call_of(struct client *c, uint64_t req)
+{
+    struct call *call = req != 0 ? c->calls : NULL;
+    while (call != NULL && call->req != req)
+        call = call->next;
+    return call;
+}
+
+void call_add(struct client *c, struct call *call)
+{
+    call->state = CALL_IDLE;
+    call->req = 0;
+    call->born_us = c->now_us;
+    call->prev = c->calls_end;
+    call->next = NULL;
+    *(c->calls_end != NULL ? &c->calls_end->next : &c->calls) = call;
+    c->calls_end = call;
+    if (call->job != NULL) {
+        job_link(c, call->job);
+        if (call->job->ended || (call->kind == CALL_PROGRESS && call->job->fresh))
+            call_done(c, call, CX_OK, "%s", "");
+    } else if (call->kind == CALL_NETWORKS && !c->by_broker) {
+        call_done(c, call, CX_EINVAL, "%s is no broker; name one: --network broker:HOST:PORT",
+                  links_where(c));
+    }
+}
+
+/* ---- Answers ---- */
+
+void call_done(struct client *c, struct call *call, int code, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(call->text, sizeof call->text, format, ap);
+    va_end(ap);
+    if (call->state == CALL_PUT)
+        link_hang_up(c, LINK_BLOBS); /* half a blob is on its way, and its data will be gone */
+    call_unlink(c, call);
+    call->code = code;
+    call->done = true;
+    client_fx(c, CLIENT_FX_DONE, LINK_TASKS)->call = call;
+}
+
+void call_answered(struct client *c, struct call *call, int code, struct bytes text)
+{
+    if (call->kind == CALL_SUBMIT)
+        submit_answered(c, call, code, text);
+    else if (call->kind == CALL_FORGET && code == CX_ENOTFOUND && call->resent)
+        call_done(c, call, CX_OK, "%s", "");
+    else
+        call_done(c, call, code, "%.*s", (int)(text.len < CLIENT_TEXT_MAX ? text.len : CLIENT_TEXT_MAX),
+                  text.len > 0 ? (const char *)text.data : "");
+}
+
+/* ---- Sending ---- */
+
+bool calls_need(const struct client *c, enum client_link link)
+{
+    for (const struct call *call = c->calls; call != NULL; call = call->next) {
+        bool broker = call->kind == CALL_NETWORKS;
+        if (link == LINK_BROKER  ? broker
+            : link == LINK_TASKS ? !broker
+                                 : call->kind == CALL_SUBMIT && !call->full)
+            return true;
+    }
+    return false;
+}
+
+static void call_send(struct client *c, struct call *call, enum client_link link, enum client_message m)
+{
+    call->state = CALL_SENT;
+    call->req = ++c->reqs;
+    struct client_effect *fx = client_send(c, link, m, call->req);
+    fx->id = call->id;
+    fx->what = call->what;
+    fx->call = call;
+}
+
+static void call_try(struct client *c, struct call *call)
+{
+    static const enum client_message message[] = {[CALL_CANCEL] = SEND_CANCEL,
+                                                  [CALL_FORGET] = SEND_FORGET,
+                                                  [CALL_WHY] = SEND_WHY,
+                                                  [CALL_LIST] = SEND_LIST};
+    enum client_link link = call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS;
+    if (c->link[link].state != LINK_UP)
+        return;
+    if (call->kind == CALL_SUBMIT)
+        submit_advance(c, call);
+    else if (call->kind == CALL_NETWORKS)
+        call_send(c, call, link, SEND_LIST);
+    else if (call->job == NULL)
+        call_send(c, call, link, message[call->kind]);
+}
+
+void calls_send(struct client *c)
+{
+    for (struct call *call = c->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->state == CALL_IDLE)
+            call_try(c, call);
+    }
+    jobs_watch(c);
+}
+
+/* ---- Trouble ---- */
+
+void calls_lost(struct client *c, enum client_link link)
+{
+    for (struct call *call = c->calls; call != NULL; call = call->next) {
+        bool blobs = call->state == CALL_HAVE || call->state == CALL_PUT;
+        bool broker = call->kind == CALL_NETWORKS;
+        if (call->state == CALL_IDLE || blobs != (link == LINK_BLOBS) || broker != (link == LINK_BROKER))
+            continue;
+        call->state = CALL_IDLE;
+        call->req = 0;
+        call->resent = true;
+        call->blob_at = 0; /* the next server may lack what this one had */
+        buf_clear(&call->out);
+    }
+}
+
+void calls_fail(struct client *c, enum client_link link, int code)
+{
+    for (struct call *call = c->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        bool its = link == LINK_BLOBS    ? call->kind == CALL_SUBMIT
+                   : link == LINK_BROKER ? call->kind == CALL_NETWORKS || c->link[LINK_TASKS].state != LINK_UP
+                                         : call->kind != CALL_NETWORKS;
+        if (its && call->state == CALL_IDLE)
+            call_done(c, call, code, "%s: %s", links_where(c), c->trouble);
+    }
+}
+
+static bool is_up(const struct client *c, const struct call *call)
+{
+    return c->link[call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS].state == LINK_UP;
+}
+
+static uint64_t call_limit(const struct client *c, const struct call *call)
+{
+    uint64_t grace = call->born_us + c->grace_us;
+    bool patient = c->ever_up || is_up(c, call);
+    return patient || grace > call->deadline_us ? call->deadline_us : grace;
+}
+
+static void no_network(struct client *c, struct call *call)
+{
+    call_done(c, call, CX_ENONET, "no network at %s (%s): is %s running? try: cx local", links_where(c),
+              c->trouble, c->by_broker && c->targets == 0 ? "cx-broker" : "cx-taskserver");
+}
+
+static void call_expire(struct client *c, struct call *call)
+{
+    bool up = is_up(c, call);
+    if (!up && (!c->ever_up || call->kind != CALL_WAIT))
+        no_network(c, call);
+    else if (call->kind == CALL_WAIT)
+        call_done(c, call, CX_ETIMEOUT, "the job is still running and goes on%s%s%s; wait for it again",
+                  up ? "" : ", but its server cannot be reached (", up ? "" : c->trouble, up ? "" : ")");
+    else if (call->full)
+        call_done(c, call, CX_EFULL, "%s", call->full_text);
+    else
+        call_done(c, call, CX_ETIMEOUT, "%s has not answered in time; asking again is safe", links_where(c));
+}
+
+void calls_tick(struct client *c)
+{
+    for (struct call *call = c->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->full && call->retry_us <= c->now_us && call->state == CALL_IDLE)
+            call->full = false; /* calls_send offers it again */
+        if (call_limit(c, call) <= c->now_us)
+            call_expire(c, call);
+    }
+}
+
+uint64_t calls_due(const struct client *c)
+{
+    uint64_t due = UINT64_MAX;
+    for (const struct call *call = c->calls; call != NULL; call = call->next) {
+        uint64_t limit = call_limit(c, call);
+        due = limit < due ? limit : due;
+        if (call->full && call->retry_us < due)
+            due = call->retry_us;
+    }
+    return due;
+}
