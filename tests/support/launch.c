@@ -1,0 +1,2 @@
+/* Daemons are started by tests as `cx local` starts them. */
+#include "consumer/cmd/launch.c"
