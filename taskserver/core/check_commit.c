@@ -139,6 +139,8 @@ static void check_task(struct check *k, const struct op *op)
     n->nset = n->full ? 0 : op->nset;
     c->tasks++;
     size_t slots = n->full ? 0 : task_waiting_bytes(op->fn, op->nslots);
+    if (op->flags & TASK_PRIORITY)
+        c->need += sizeof(struct bucket); /* each may have a priority of its own */
     c->need += task_need(op->fn, op->nslots, op->values.len + (size_t)n->naddrs * ADDR_BYTES) + slots;
     if (n->full && !fn_is_well_known(op->fn) && op->values.len > TASK_BYTES_MAX - n->naddrs * ADDR_BYTES)
         k->wrong = "a task whose arguments are too long together";

@@ -50,10 +50,10 @@ size_t task_waiting_bytes(uint32_t fn, uint32_t nslots)
     return slots_bytes(fn, nslots) + bitmap_bytes(nslots);
 }
 
-/* The table doubles at one entry a chain: 16 bytes an entry at most, and the half-empty one before it. */
+/* 24: the table doubles at one entry a chain, so 16 bytes an entry, and the array before it while that is moved. */
 size_t task_need(uint32_t fn, uint32_t nslots, size_t payload_len)
 {
-    return sizeof(struct task) + 24 + sizeof(struct bucket) + pool_round(payload_len) +
+    return sizeof(struct task) + 24 + pool_round(payload_len) +
            task_waiting_bytes(fn, fn_is_well_known(fn) ? nslots : 0);
 }
 
