@@ -61,9 +61,9 @@ CX_TASK(assemble)
     for (uint32_t k = 0; k < across * across; k++) {
         int64_t row = k / across * BLOCK, col = k % across * BLOCK;
         int64_t rows = smaller(BLOCK, n - row), cols = smaller(BLOCK, n - col);
-        const int32_t *from = cx_bytes(cx, 2 + k).data;
+        cx_blob part = cx_bytes(cx, 2 + k);
         for (int64_t i = 0; i < rows; i++)
-            memcpy(c + (row + i) * n + col, from + i * cols, (size_t)cols * sizeof(int32_t));
+            memcpy(c + (row + i) * n + col, (const char *)part.data + i * cols * 4, (size_t)cols * 4);
     }
     cx_return_bytes(cx, c, len);
     free(c);
@@ -91,10 +91,18 @@ static uint64_t row_times(uint64_t seed, uint64_t which, uint64_t i, const uint6
     return sum;
 }
 
+/* Number i of a matrix that a task was given: bytes of a value need not be aligned. */
+static int32_t number(const void *matrix, uint64_t i)
+{
+    int32_t x;
+    memcpy(&x, (const char *)matrix + i * sizeof x, sizeof x);
+    return x;
+}
+
 /* Freivalds (1977): is A (B r) = C r for a random r? Modulo 2^64, with r of 64 random bits each; a difference
  * in C of less than 2^32 is then missed with a chance of at most 2^-33. Returns the first row that is wrong,
  * or -1. */
-static int64_t freivalds(cx_ctx *cx, const int32_t *c, uint64_t n, uint64_t seed, uint64_t *r, uint64_t *br)
+static int64_t freivalds(cx_ctx *cx, const void *c, uint64_t n, uint64_t seed, uint64_t *r, uint64_t *br)
 {
     for (uint64_t i = 0; i < n; i++)
         r[i] = cx_random(cx);
@@ -103,7 +111,7 @@ static int64_t freivalds(cx_ctx *cx, const int32_t *c, uint64_t n, uint64_t seed
     for (uint64_t i = 0; i < n; i++) {
         uint64_t cr = 0;
         for (uint64_t j = 0; j < n; j++)
-            cr += (uint64_t)c[i * n + j] * r[j];
+            cr += (uint64_t)number(c, i * n + j) * r[j];
         if (cr != row_times(seed, 0, i, br, n))
             return (int64_t)i;
     }
@@ -114,17 +122,17 @@ static int64_t freivalds(cx_ctx *cx, const int32_t *c, uint64_t n, uint64_t seed
 CX_TASK(checked)
 {
     static const char wrong[] = "C is not the product of A and B: row %lld is wrong";
-    const int32_t *c = cx_bytes(cx, 0).data;
+    const void *c = cx_bytes(cx, 0).data;
     int64_t n = cx_i64(cx, 1), seed = cx_i64(cx, 2), trace = 0;
     uint64_t *r = malloc(2 * (size_t)n * sizeof *r);
-    if (r == NULL || cx_bytes(cx, 0).len != (size_t)(n * n) * sizeof *c) {
+    if (r == NULL || cx_bytes(cx, 0).len != (size_t)(n * n) * sizeof(int32_t)) {
         free(r);
         return cx_fail(cx, "%s", r == NULL ? "no memory for the check" : "C has the wrong size");
     }
     int64_t row = freivalds(cx, c, (uint64_t)n, (uint64_t)seed, r, r + n);
     free(r);
     for (int64_t i = 0; i < n; i++)
-        trace += c[i * n + i];
+        trace += number(c, (uint64_t)(i * n + i));
     if (row >= 0)
         return cx_fail(cx, wrong, (long long)row);
     cx_return_i64(cx, trace);

@@ -213,7 +213,7 @@ static uint32_t branches(const struct map *m, struct trip *t, struct branch b[CI
     return n;
 }
 
-/* The shortest round trip that begins with t, or the best one known anywhere, if that is as good. */
+/* The shortest round trip that begins with t; INT64_MAX when none of them can be the answer. */
 static int64_t finish(cx_ctx *cx, const struct map *m, struct trip *t)
 {
     struct branch b[CITIES_MAX];
@@ -224,12 +224,11 @@ static int64_t finish(cx_ctx *cx, const struct map *m, struct trip *t)
         return length;
     }
     for (uint32_t i = branches(m, t, b); i-- > 0;) {
-        int64_t found = cx_best(cx, CX_BOUND_MIN);
-        if (b[i].bound < found) {
-            trip_visit(m, t, b[i].city);
-            found = finish(cx, m, t);
-            trip_unvisit(m, t);
-        }
+        if (b[i].bound >= cx_best(cx, CX_BOUND_MIN))
+            continue;
+        trip_visit(m, t, b[i].city);
+        int64_t found = finish(cx, m, t);
+        trip_unvisit(m, t);
         shortest = found < shortest ? found : shortest;
     }
     return shortest;
@@ -237,22 +236,19 @@ static int64_t finish(cx_ctx *cx, const struct map *m, struct trip *t)
 
 static void explore(cx_ctx *cx);
 
-static void explore(cx_ctx *cx);
-
-/* Spawns a task for every city to go to next. A task that is worse than the best when its turn comes is
- * dropped unrun. One that ties runs, and returns that best: a value that is dropped must be beaten by one
- * that is surely kept. */
+/* Spawns a task for every city to go to next; one that cannot beat the best when its turn comes is dropped
+ * unrun. */
 static void spread(cx_ctx *cx, const struct map *m, struct trip *t, cx_value tolls)
 {
     struct branch b[CITIES_MAX];
     uint32_t n = branches(m, t, b);
     cx_ref min = cx_successor(cx, CX_MIN_I64, n);
     for (uint32_t i = 0; i < n; i++) {
-        cx_opts opts = {.bound_kind = CX_BOUND_MIN, .bound = b[i].bound - 1};
-        opts.priority = b[i].bound < INT32_MAX ? (int32_t)-b[i].bound : INT32_MIN;
+        cx_opts opts = {.bound_kind = CX_BOUND_MIN, .bound = b[i].bound};
+        opts.priority = b[i].bound < INT32_MAX ? (int32_t)-b[i].bound : INT32_MIN; /* best first */
         t->city[t->n] = (uint8_t)b[i].city;
         cx_value cities = cx_v_bytes(t->city + 1, t->n);
-        cx_spawn_with(cx, explore, cx_slot(min, i), cx_args(cities, b[i].bound, tolls), opts);
+        cx_spawn_with(cx, explore, cx_slot(min, i), cx_args(cities, tolls), opts);
     }
 }
 
@@ -267,22 +263,20 @@ static bool read_tolls(struct map *m, cx_blob tolls)
     return true;
 }
 
-/* explore(the cities visited, their bound, tolls) -> the shortest round trip that begins so, or one as good
- */
+/* explore(the cities visited, tolls) -> the shortest round trip that begins so; none if that cannot be the
+ * answer */
 CX_TASK(explore)
 {
     struct map m;
     struct trip t;
-    int64_t best = cx_best(cx, CX_BOUND_MIN);
-    if (cx_i64(cx, 1) >= best)
-        return cx_return_i64(cx, best);
     if (!map_read(cx, &m))
         return;
-    if (!read_tolls(&m, cx_bytes(cx, 2)) || !trip_read(&m, &t, cx_bytes(cx, 0)))
+    if (!read_tolls(&m, cx_bytes(cx, 1)) || !trip_read(&m, &t, cx_bytes(cx, 0)))
         return cx_fail(cx, "these cities are no beginning of a round trip");
-    if (t.n + TAIL >= m.n)
-        return cx_return_i64(cx, finish(cx, &m, &t));
-    spread(cx, &m, &t, cx->slot[2]);
+    if (t.n + TAIL < m.n)
+        return spread(cx, &m, &t, cx->slot[1]);
+    int64_t shortest = finish(cx, &m, &t);
+    cx_return(cx, shortest == INT64_MAX ? cx_v_none() : cx_v_i64(shortest));
 }
 
 /* A good round trip to start from: always on to where the bound is least. */
@@ -306,7 +300,10 @@ CX_TASK(tour)
     find_tolls(m, toll);
     cx_value tolls = cx_v_bytes(toll, sizeof toll);
     read_tolls(&m, (cx_blob){toll, sizeof toll});
-    cx_offer(cx, CX_BOUND_MIN, dive(&m));
-    cx_spawn(cx, explore, cx_home(cx), cx_args(cx_v_bytes("", 0), 0, tolls));
+    int64_t first = dive(&m);
+    cx_offer(cx, CX_BOUND_MIN, first);
+    cx_ref min = cx_successor(cx, CX_MIN_I64, 2);
+    cx_set(cx, cx_slot(min, 0), cx_v_i64(first)); /* what was offered must be on its way to the result */
+    cx_spawn(cx, explore, cx_slot(min, 1), cx_args(cx_v_bytes("", 0), tolls));
 }
 CX_MODULE(tour, explore)
