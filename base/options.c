@@ -13,7 +13,7 @@
 
 enum { KEY_HELP = 0x1000, KEY_VERSION, KEY_CONFIG, KEY_ROWS }; /* then two keys a row: --name and --no-name */
 
-/* Strings that rows point to: they live as long as the process, and stay reachable from here. */
+/* Every string that was read: rows point to them as long as the process lives. */
 struct text {
     struct text *next;
     char bytes[];
@@ -34,20 +34,22 @@ struct sources {
 };
 
 union value {
-    struct text *string; /* owned, until it is kept for good */
+    const char *string; /* kept for good */
     int64_t number;
     bool flag;
 };
 
 /* ---- One value ---- */
 
-static struct text *text_of(const char *s)
+static const char *keep_text(const char *s)
 {
     size_t size = strlen(s) + 1;
     struct text *t = malloc(sizeof *t + size);
     must(t);
     memcpy(t->bytes, s, size);
-    return t;
+    t->next = kept;
+    kept = t;
+    return t->bytes;
 }
 
 /* Whole decimal number with an optional K, M, G or T (times 1024) where scaled. False on anything else. */
@@ -85,7 +87,7 @@ static bool value_of_text(const struct option_row *row, const char *text, union 
 {
     switch (row->kind) {
     case OPTION_STRING:
-        out->string = text_of(text);
+        out->string = keep_text(text);
         return true;
     case OPTION_FLAG:
         out->flag = strcmp(text, "no") != 0;
@@ -103,8 +105,6 @@ static bool value_of_text(const struct option_row *row, const char *text, union 
 
 static void keep(struct sources *s, size_t i, union value v)
 {
-    if (s->read[i] && s->rows[i].kind == OPTION_STRING)
-        free(s->value[i].string);
     s->value[i] = v;
     s->read[i] = true;
 }
@@ -317,9 +317,7 @@ static void hand_over(struct sources *s)
             continue;
         switch (s->rows[i].kind) {
         case OPTION_STRING:
-            s->value[i].string->next = kept;
-            kept = s->value[i].string;
-            *(const char **)s->rows[i].at = kept->bytes;
+            *(const char **)s->rows[i].at = s->value[i].string;
             break;
         case OPTION_INT:
             *(int64_t *)s->rows[i].at = s->value[i].number;
@@ -331,18 +329,7 @@ static void hand_over(struct sources *s)
             *(bool *)s->rows[i].at = s->value[i].flag;
             break;
         }
-        s->read[i] = false;
     }
-}
-
-static void sources_free(struct sources *s)
-{
-    for (size_t i = 0; i < s->n; i++)
-        if (s->read[i] && s->rows[i].kind == OPTION_STRING)
-            free(s->value[i].string);
-    free(s->given);
-    free(s->value);
-    free(s->read);
 }
 
 static enum options_outcome read_sources(struct sources *s, const char *about, int argc, char **argv)
@@ -368,6 +355,8 @@ enum options_outcome options_read(const char *program, const char *about, const 
     s.read = calloc(n + 1, sizeof *s.read);
     must(s.given && s.value && s.read);
     enum options_outcome outcome = read_sources(&s, about, argc, argv);
-    sources_free(&s);
+    free(s.given);
+    free(s.value);
+    free(s.read);
     return outcome;
 }
