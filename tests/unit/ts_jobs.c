@@ -327,7 +327,7 @@ static void the_job_that_grew_fails_and_others_go_on(void **state)
     rig_submit(&r, 1);
     struct grant hog = rig_grant(&r, 0);
     rig_submit(&r, 2);
-    body_fan(&b, COUNT, 1000);
+    body_fan(&b, COUNT, 1500);
     rig_commit(&r, 1, &hog, &b);
     assert_int_equal(rig_info(&r, 1).state, TS_JOB_RUNNING);
     struct grant g = rig_grant(&r, 0);
@@ -336,11 +336,11 @@ static void the_job_that_grew_fails_and_others_go_on(void **state)
         g = rig_grant(&r, 0);
     }
     assert_int_equal(g.job.lo, 2);
-    body_fan(&b, COUNT, 1050); /* the small job's commit does not fit: the big one goes */
+    body_fan(&b, COUNT, 800); /* the small job's commit does not fit: the big one goes */
     rig_commit(&r, 1, &g, &b);
     rig_reason(&r, 1, "memory budget of 300000 bytes");
     rig_reason(&r, 1, "CX_ELIMIT");
-    assert_int_equal(rig_info(&r, 2).ready + rig_info(&r, 2).granted, 1050);
+    assert_int_equal(rig_info(&r, 2).ready + rig_info(&r, 2).granted, 800);
     g = rig_grant(&r, 0);
     body_fan(&b, COUNT, 5000);
     rig_commit(&r, 1, &g, &b);
