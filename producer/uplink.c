@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/commit.h"
 #include "base/must.h"
 #include "proto/msg.h"
 
@@ -217,6 +218,21 @@ static void tell(struct uplink *u, const struct pd_event *ev)
     u->config.event(u->config.ctx, ev);
 }
 
+/* What was finished while there was no server, and waits here to be sent, is held too: a server that has been
+ * started again takes a commit only for what it has granted or was told of. */
+static void hold_unsent(struct uplink *u)
+{
+    for (const struct chunk *k = u->first; k; k = k == u->last ? NULL : k->next) {
+        struct reader r = reader_of(buf_bytes(&k->data));
+        struct commit c;
+        while (reader_more(&r) && commit_get(&r, &c)) {
+            put_id(&u->holds, c.job);
+            put_id(&u->holds, c.task);
+            put_u64(&u->holds, c.hash);
+        }
+    }
+}
+
 static int on_welcome(struct uplink *u, const cx_Msg *m, char *why)
 {
     if (u->up || m->body.welcome.version != PROTOCOL_VERSION) {
@@ -226,6 +242,8 @@ static int on_welcome(struct uplink *u, const cx_Msg *m, char *why)
     }
     u->up = true;
     tell(u, &(struct pd_event){.kind = PD_UP});
+    hold_unsent(u);
+    wake(u);
     return 0;
 }
 

@@ -298,7 +298,7 @@ static void blame(struct pd *pd, struct job *j, const struct pd_exit *x, struct 
         struct task *t = pd->seat[i].pushed.head;
         if (!t || t->job != j)
             continue;
-        bool inside = x->running[i] == t->number + 1;
+        bool inside = x->running && x->running[i] == t->number + 1;
         if (x->culprit == PD_NO_SEAT ? inside : x->culprit == i)
             commit_crashed(pd, t, text, out);
     }

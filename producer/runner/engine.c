@@ -30,25 +30,27 @@ static void fill_tables(struct engine *e)
         e->run[FN_FIRST + i] = m->task[i].run;
         engine_fn_add(e, m->task[i].run, FN_FIRST + i);
     }
-    for (uint32_t fn = 1; fn < CX_WELL_KNOWN_END; fn++) {
-        e->start[fn] = wk_start(fn);
-        e->any_order[fn] = wk_any_order(fn);
+    for (uint32_t fn = 1; fn <= FN_MAX; fn++) {
+        bool well_known = fn_is_well_known(fn);
+        e->start[fn] = well_known ? wk_start(fn) : cx_v_none();
+        e->folds[fn] = well_known && wk_any_order(fn);
+        e->inline_max[fn] = e->folds[fn] ? 64 : FRAME_VALUES;
     }
 }
 
 static size_t frames_bytes(const struct engine *e)
 {
-    return ((size_t)e->mask + 1) * sizeof(struct frame);
+    return (size_t)e->frames_max * sizeof(struct frame);
 }
 
 static bool take_memory(struct engine *e)
 {
     if (e->config.memory_max < MEMORY_MIN)
         e->config.memory_max = MEMORY_MIN;
-    size_t frames = 1;
-    while (frames * 2 * sizeof(struct frame) <= e->config.memory_max && frames < (size_t)1 << 31)
-        frames *= 2;
-    e->mask = (uint32_t)(frames - 1);
+    e->frames_max = 1;
+    while (frames_bytes(e) * 2 <= e->config.memory_max && frames_bytes(e) * 2 <= (size_t)UINT32_MAX + 1)
+        e->frames_max *= 2;
+    e->mask = (uint32_t)(frames_bytes(e) - sizeof(struct frame));
     e->memory_soft = e->config.memory_max / 2;
     if (e->memory_soft > COMMIT_BYTES_MAX / 2)
         e->memory_soft = COMMIT_BYTES_MAX / 2;
@@ -101,7 +103,7 @@ static void buf_reset(struct buf *b)
 static void init_frames(struct engine *e)
 {
     e->frames[0] = (struct frame){.refs = FRAME_RUNNING_REFS};
-    e->frames[FRAME_OF_INHERITED] = (struct frame){.gen = 1, .state = FRAME_INHERITED};
+    e->frames[FRAME_OF_INHERITED] = (struct frame){.gen = 1, .head.state = FRAME_INHERITED};
     e->top = FRAME_FIRST;
     e->inherited = 1;
 }
@@ -142,10 +144,11 @@ static bool read_slots(struct engine *e, struct frame *f, const struct grant *g)
 {
     struct reader r = reader_of(g->values);
     uint64_t inherited = frame_handle(e, &e->frames[FRAME_OF_INHERITED]);
+    cx_value *slot = frame_slots(f);
     for (uint32_t i = 0; i < g->nslots; i++) {
-        f->slot[i] = get_value(&r);
-        if (f->slot[i].type == CX_ADDR)
-            f->slot[i] = cx_v_addr((cx_addr){inherited, e->inherited++, 0});
+        slot[i] = get_value(&r);
+        if (slot[i].type == CX_ADDR)
+            slot[i] = cx_v_addr((cx_addr){inherited, e->inherited++, 0});
     }
     if (r.bad || reader_more(&r))
         engine_fail(e, "was granted with malformed arguments: its server or this runner is broken");
@@ -164,9 +167,8 @@ static void admit(struct engine *e, const struct grant *g)
     struct frame *f = frame_new(e);
     must(f);
     uint32_t gen = f->gen;
-    *f = (struct frame){.gen = gen, .fn = (uint8_t)g->fn, .nslots = g->nslots, .parent = &e->frames[0]};
-    f->slot = f->value;
-    f->flags = FRAME_BORROWED;
+    *f = (struct frame){.gen = gen, .nslots = g->nslots, .parent = &e->frames[0]};
+    f->head = (struct frame_head){.fn = (uint8_t)g->fn, .flags = FRAME_BORROWED};
     f->home = frame_handle(e, &e->frames[FRAME_OF_INHERITED]);
     if ((g->nslots > FRAME_VALUES && !frame_widen(e, f, NULL)) || !read_slots(e, f, g))
         return;
@@ -231,54 +233,52 @@ static void fail_silent(struct engine *e)
            "return one (cx_return_none at least), or pass cx_home on");
 }
 
+static bool prune(struct engine *e, struct frame *f)
+{
+    if (!(f->head.flags & FRAME_OPTS) || !engine_hopeless(e, f))
+        return false;
+    e->cur = f;
+    e->did.id_known = false;
+    uint64_t home = f->home;
+    uint32_t slot = f->home_slot;
+    frame_drop(e, f);
+    frame_release(e, f);
+    engine_deliver(e, home, slot, cx_v_none());
+    return true;
+}
+
 static inline void run(struct engine *e, struct frame *f)
 {
-    e->ctx.slot = f->slot;
     e->ctx.slots = f->nslots;
     e->cur = f;
-    e->children = e->successors = e->randoms = 0;
-    e->handed = e->id_known = false;
-    f->state = FRAME_RUNNING;
-    f->refs = FRAME_RUNNING_REFS;
-    f->name = 0;
-    if (__builtin_expect(f->depth >= COMMIT_DEPTH_MAX - 1, 0)) {
+    e->place = (f->place | UINT32_MAX) + 1;
+    e->did = (struct engine_did){0};
+    f->refs_and_name = FRAME_RUNNING_REFS;
+    if (unlikely(e->place >= (uint64_t)COMMIT_DEPTH_MAX << 32)) {
         e->deep = true;
         e->until = 1;
     }
-    e->run[f->fn](&e->ctx);
+    e->run[f->head.fn](&e->ctx);
     e->executed++;
-    if (__builtin_expect(!e->handed, 0))
+    if (unlikely(!e->did.handed))
         fail_silent(e);
 }
 
 /* The task has run: its values go, its frame stays as long as children of it are alive. */
 static inline void retire(struct engine *e, struct frame *f)
 {
-    f->refs += e->children + !!e->successors - FRAME_RUNNING_REFS;
-    if (f->refs == 0) {
+    if (unlikely(f->head.flags))
+        frame_drop(e, f);
+    uint32_t children = (uint32_t)e->place + e->did.successors;
+    if (children == 0 || (f->refs += children - FRAME_RUNNING_REFS) == 0) {
         frame_release(e, f);
         return;
     }
-    if (f->flags)
-        frame_drop(e, f);
-    f->state = FRAME_DONE;
-    if (__builtin_expect(e->id_known, 0)) {
+    f->head.state = FRAME_DONE;
+    if (unlikely(e->did.id_known)) {
         f->id = e->id;
-        f->flags = FRAME_ID;
+        f->head.state = FRAME_DONE_ID;
     }
-}
-
-static bool prune(struct engine *e, struct frame *f)
-{
-    if (!(f->flags & FRAME_OPTS) || !engine_hopeless(e, f))
-        return false;
-    e->cur = f;
-    e->id_known = false;
-    uint64_t home = f->home;
-    uint32_t slot = f->home_slot;
-    frame_release(e, f);
-    engine_deliver(e, home, slot, cx_v_none());
-    return true;
 }
 
 static void run_all(struct engine *e)
@@ -286,10 +286,15 @@ static void run_all(struct engine *e)
     struct frame *f;
     while ((f = e->ready)) {
         e->ready = f->link;
-        if (!f->flags || !prune(e, f)) {
-            run(e, f);
-            retire(e, f);
+        e->ctx.slot = f->value;
+        if (unlikely(f->head.flags)) {
+            if (prune(e, f))
+                goto pruned;
+            e->ctx.slot = frame_slots(f);
         }
+        run(e, f);
+        retire(e, f);
+    pruned:
         if (--e->until == 0 && must_stop(e))
             return;
     }

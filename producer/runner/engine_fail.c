@@ -23,7 +23,7 @@ void engine_vfail(struct engine *e, const char *format, va_list ap)
         return;
     char hex[ID_HEX_MAX];
     struct id task = e->cur ? frame_id(e, e->cur) : e->grant->task;
-    uint32_t fn = e->cur ? e->cur->fn : e->grant->fn;
+    uint32_t fn = e->cur ? e->cur->head.fn : e->grant->fn;
     id_hex(task, hex);
     int n = snprintf(e->text, sizeof e->text, "%s (task %s): ", engine_fn_name(e, fn), hex);
     vsnprintf(e->text + n, sizeof e->text - (size_t)n, format, ap);

@@ -27,15 +27,15 @@ static bool memory_grew(struct engine *e)
 
 struct frame *frame_new_slow(struct engine *e)
 {
-    if (e->top > e->mask) {
+    if (e->top == e->frames_max) {
         memory_spent(e);
         return NULL;
     }
     struct frame *f = &e->frames[e->top++];
     if (!memory_grew(e))
         return NULL;
-    if (f->gen == 0)
-        f->gen = 1;
+    f->gen += f->gen == 0;
+    f->unset = 0;
     return f;
 }
 
@@ -57,9 +57,9 @@ static uint32_t wide_words(const struct frame *f)
 
 static size_t block_bytes(const struct engine *e, const struct frame *f)
 {
-    size_t n = (size_t)frame_values(e, f) + !!(f->flags & FRAME_OPTS);
-    n *= sizeof(cx_value);
-    if (f->flags & FRAME_WIDE)
+    size_t n = e->folds[f->head.fn] ? 1 : f->nslots;
+    n = (n + !!(f->head.flags & FRAME_OPTS)) * sizeof(cx_value);
+    if (f->head.flags & FRAME_WIDE)
         n += sizeof(struct wide) + wide_words(f) * sizeof(uint64_t);
     return n;
 }
@@ -84,21 +84,21 @@ static void wide_init(struct engine *e, struct frame *f)
 bool frame_widen(struct engine *e, struct frame *f, const cx_opts *opts)
 {
     if (opts)
-        f->flags |= FRAME_OPTS;
+        f->head.flags |= FRAME_OPTS;
     if (f->unset && f->nslots > 64) {
-        f->flags |= FRAME_WIDE;
+        f->head.flags |= FRAME_WIDE;
         f->unset = 0;
     }
     size_t bytes = block_bytes(e, f);
     if (bytes > sizeof f->value) {
-        f->slot = engine_alloc(e, bytes);
-        if (!f->slot)
+        f->block = engine_alloc(e, bytes);
+        if (!f->block)
             return false;
-        f->flags |= FRAME_BLOCK;
+        f->head.flags |= FRAME_BLOCK;
     }
     if (opts)
         *frame_opts(e, f) = *opts;
-    if (f->flags & FRAME_WIDE)
+    if (f->head.flags & FRAME_WIDE)
         wide_init(e, f);
     return true;
 }
@@ -106,20 +106,21 @@ bool frame_widen(struct engine *e, struct frame *f, const cx_opts *opts)
 /* Frames are dropped when all their slots are set, never before. */
 static void drop_bytes(struct engine *e, struct frame *f)
 {
+    const cx_value *slot = frame_slots(f);
     for (uint32_t i = 0; i < f->nslots; i++)
-        if (f->slot[i].type == CX_BYTES && f->slot[i].len)
-            arena_give(&e->arena, (void *)(uintptr_t)f->slot[i].as.bytes, f->slot[i].len);
+        if (slot[i].type == CX_BYTES && slot[i].len)
+            arena_give(&e->arena, (void *)(uintptr_t)slot[i].as.bytes, slot[i].len);
 }
 
 void frame_drop(struct engine *e, struct frame *f)
 {
-    if ((f->flags & (FRAME_BYTES | FRAME_BORROWED)) == FRAME_BYTES)
+    if ((f->head.flags & (FRAME_BYTES | FRAME_BORROWED)) == FRAME_BYTES)
         drop_bytes(e, f);
-    if (f->flags & FRAME_WIDE)
+    if (f->head.flags & FRAME_WIDE)
         e->wide_bytes -= wide_cost(f);
-    if (f->flags & FRAME_BLOCK)
-        arena_give(&e->arena, f->slot, block_bytes(e, f));
-    f->flags = 0;
+    if (f->head.flags & FRAME_BLOCK)
+        arena_give(&e->arena, f->block, block_bytes(e, f));
+    f->head.flags = 0;
 }
 
 static bool keep_bytes(struct engine *e, struct frame *f, cx_value *v)
@@ -137,7 +138,7 @@ static bool keep_bytes(struct engine *e, struct frame *f, cx_value *v)
     memcpy(copy, v->as.bytes, v->len);
     v->as.bytes = copy;
     if (f)
-        f->flags |= FRAME_BYTES;
+        f->head.flags |= FRAME_BYTES;
     return true;
 }
 
@@ -157,24 +158,24 @@ bool frame_keep(struct engine *e, struct frame *f, cx_value *v)
  * level is hashed twice. The running task's own is kept in the engine: its slots are still in use. */
 struct id frame_id(struct engine *e, struct frame *f)
 {
-    if (f == e->cur && e->id_known)
+    if (f == e->cur && e->did.id_known)
         return e->id;
     buf_clear(&e->path);
     struct frame *at = f;
-    for (; at->depth && !(at->flags & FRAME_ID); at = at->parent)
+    for (; frame_depth(at) && at->head.state != FRAME_DONE_ID; at = at->parent)
         buf_add(&e->path, &at, sizeof at);
-    struct id id = at->depth ? at->id : e->grant->task;
+    struct id id = frame_depth(at) ? at->id : e->grant->task;
     struct frame **path = (struct frame **)(void *)e->path.data;
     for (size_t i = e->path.len / sizeof at; i-- > 0;) {
-        id = id_child(id, path[i]->child);
+        id = id_child(id, frame_child(path[i]));
         if (path[i] == e->cur)
             continue;
         path[i]->id = id;
-        path[i]->flags |= FRAME_ID;
+        path[i]->head.state = FRAME_DONE_ID;
     }
     if (f == e->cur) {
         e->id = id;
-        e->id_known = true;
+        e->did.id_known = true;
     }
     return id;
 }

@@ -1,7 +1,9 @@
 /* The inside of the engine: frames and what its files share. Only engine*.c include this.
  *
  * engine.c          a grant from beginning to end: the loop, the budget
- * engine_api.c      what tasks call: spawn, successor, set, give, ...
+ * engine_spawn.c    what tasks call: spawn and successor
+ * engine_set.c      what tasks call: return and set; and what a set slot sets going
+ * engine_api.c      what tasks call: the rest, and the tables
  * engine_frame.c    frames: where slots lie, naming, release
  * engine_publish.c  the commit: the frontier, the values set, the bound
  * engine_arena.c    memory of values
@@ -23,55 +25,63 @@
 #include "producer/runner/engine.h"
 #include "producer/runner/engine_arena.h"
 
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
 #define FRAME_VALUES       4u         /* values that fit into the frame itself */
-#define FRAME_RUNNING_REFS (1u << 30) /* keeps a running frame's count above zero */
+#define FRAME_RUNNING_REFS (1u << 30) /* keeps a running task's count above zero */
 #define FRAME_OF_INHERITED 1u
-#define FRAME_FIRST        2u  /* frames below stand for no task and for inherited addresses */
-#define FN_TABLE           64u /* at least twice CX_MODULE_TASKS_MAX, a power of two */
+#define FRAME_FIRST        2u   /* frames below stand for no task and for inherited addresses */
+#define FN_TABLE           256u /* far more than CX_MODULE_TASKS_MAX, so that few share a place */
 
 enum frame_state {
     FRAME_FREE = 0,
     FRAME_INHERITED, /* the one frame that stands for the addresses the granted task was given */
     FRAME_WAITING,
-    FRAME_READY,
-    FRAME_RUNNING,
+    FRAME_READY, /* also while it runs */
     FRAME_DONE,
+    FRAME_DONE_ID, /* DONE, and id is known */
 };
 
 enum frame_flag {
-    FRAME_BLOCK = 1,     /* slot points to a block of the arena, else to value[] */
+    FRAME_BLOCK = 1,     /* slots lie in a block of the arena, else in value[] */
     FRAME_BYTES = 2,     /* some slot holds bytes of the arena */
-    FRAME_OPTS = 4,      /* a cx_opts lies behind the values */
-    FRAME_WIDE = 8,      /* more than 64 slots: a struct wide lies behind values and options */
+    FRAME_OPTS = 4,      /* a cx_opts lies behind the slots */
+    FRAME_WIDE = 8,      /* more than 64 slots: a struct wide lies behind slots and options */
     FRAME_BORROWED = 16, /* bytes belong to the grant */
-    FRAME_ID = 32,       /* DONE: id is known */
 };
 
-/* 128 bytes, the first 64 of them all that a set or a release touches. */
+/* What a frame begins with after its generation, as one word: spawning writes it at once. */
+struct frame_head {
+    uint8_t fn;
+    uint8_t state; /* enum frame_state */
+    uint8_t flags; /* 0 once the task has run and its values are gone */
+    uint8_t unused;
+};
+
+/* 128 bytes, the first 64 of them all that a release touches. A frame waits with its slots' bitmap; folding
+ * successors keep their accumulator where slot 0 would be. */
 struct frame {
     uint32_t gen; /* of the handle; moves when the frame is freed */
-    uint8_t fn;
-    uint8_t state;
-    uint8_t flags;
-    uint8_t unused;
-    uint64_t unset; /* bit i: slot i is still empty. 0 for FRAME_WIDE */
-    uint64_t home;  /* handle: where the value goes */
+    struct frame_head head;
+    uint64_t
+        unset; /* WAITING: bit i says that slot i is still empty; 0 for FRAME_WIDE. Else 0 or meaningless */
+    uint64_t home; /* handle: where the value goes */
     uint32_t home_slot;
     uint32_t nslots;
-    cx_value *slot;
     struct frame *parent;
     union {
         struct frame *link; /* READY, FREE: the next */
         struct {
-            uint32_t refs; /* RUNNING, DONE: children that are not yet free */
+            uint32_t refs; /* running, DONE: children that are not yet free */
             uint32_t name; /* in the commit being written; 0: none yet */
         };
+        uint64_t refs_and_name;
     };
-    uint32_t child; /* number below parent */
-    uint32_t depth; /* levels below the granted task */
+    uint64_t place;  /* levels below the granted task << 32 | number among its parent's children */
+    cx_value *block; /* FRAME_BLOCK */
     union {
         cx_value value[FRAME_VALUES];
-        struct id id; /* DONE */
+        struct id id; /* DONE_ID */
     };
 };
 _Static_assert(sizeof(struct frame) == 128, "two cache lines");
@@ -90,7 +100,16 @@ struct engine_set {
 
 struct engine_fn {
     cx_fn run;
-    uint32_t number;
+    struct frame_head head; /* of a child that runs it */
+};
+
+/* What the running task has done. */
+struct engine_did {
+    uint32_t randoms;   /* calls of cx_random so far */
+    uint8_t successors; /* whether it has any */
+    uint8_t handed;     /* whether its home has been set, inherited or taken */
+    uint8_t id_known;
+    uint8_t unused;
 };
 
 struct engine {
@@ -98,20 +117,19 @@ struct engine {
 
     /* The running task. */
     struct frame *cur;
-    uint32_t children; /* numbers given out; the first successor's 0 is not among them */
-    uint32_t successors;
-    uint32_t randoms; /* calls of cx_random so far */
-    bool handed;      /* its home has been set, inherited or taken */
-    bool id_known;
+    uint64_t
+        place; /* of its youngest child: levels << 32 | children so far, the first successor's 0 left out */
+    struct engine_did did;
     struct id id;
 
     /* Frames. */
     struct frame *ready; /* stack */
     struct frame *free;
     struct frame *frames; /* owned region; frame 0 stands for no task, 1 for the inherited addresses */
-    uint32_t mask;        /* frames in the region, less one */
-    uint32_t top;         /* frames used so far */
-    uint32_t inherited;   /* addresses, home included */
+    uint32_t mask; /* turns the low half of a handle, a byte offset, into one that lies in the region */
+    uint32_t frames_max;
+    uint32_t top;       /* frames used so far */
+    uint32_t inherited; /* addresses, home included */
 
     /* Stopping. */
     uint32_t until; /* tasks until the next look at the clock; 1 asks for a look now */
@@ -126,9 +144,10 @@ struct engine {
     size_t wide_bytes;  /* what wide successors add to the commit beyond their memory */
 
     cx_fn run[FN_MAX + 1];
-    cx_value start[CX_WELL_KNOWN_END]; /* where folding starts */
-    bool any_order[CX_WELL_KNOWN_END];
-    struct engine_fn fn[FN_TABLE]; /* by address, open addressing */
+    cx_value start[FN_MAX + 1];     /* where folding starts; none for the module's own */
+    bool folds[FN_MAX + 1];         /* well-known, and kept as an accumulator */
+    uint8_t inline_max[FN_MAX + 1]; /* slots of a successor that needs no block */
+    struct engine_fn fn[FN_TABLE];  /* by address, open addressing */
 
     struct arena arena;
     struct buf sets;    /* of struct engine_set */
@@ -150,41 +169,50 @@ struct engine {
 /* ---- engine_frame.c ---- */
 
 struct frame *frame_new_slow(struct engine *e);
-/* Frees values and their block. */
+/* Frees values and their block; flags are 0 afterwards. */
 void frame_drop(struct engine *e, struct frame *f);
 /* Gives the frame room for its slots (and options) outside of value[]. False: the task has failed. */
 bool frame_widen(struct engine *e, struct frame *f, const cx_opts *opts);
 /* Makes a value the engine's own: bytes are copied. False: the task has failed. */
 bool frame_keep(struct engine *e, struct frame *f, cx_value *v);
-struct id frame_id(struct engine *e, struct frame *f); /* RUNNING or DONE */
+struct id frame_id(struct engine *e, struct frame *f); /* running or DONE */
 /* A block of the arena; NULL: the task has failed for memory. */
 void *engine_alloc(struct engine *e, size_t bytes);
 
-static inline bool frame_folds(const struct engine *e, const struct frame *f)
+static inline uint32_t frame_child(const struct frame *f)
 {
-    return fn_is_well_known(f->fn) && e->any_order[f->fn];
+    return (uint32_t)f->place;
 }
-/* Values that a frame's slot array holds: a folding successor has its accumulator alone. */
-static inline uint32_t frame_values(const struct engine *e, const struct frame *f)
+static inline uint32_t frame_depth(const struct frame *f)
 {
-    return frame_folds(e, f) ? 1 : f->nslots;
+    return (uint32_t)(f->place >> 32);
 }
-static inline cx_opts *frame_opts(const struct engine *e, const struct frame *f)
+static inline cx_value *frame_slots(struct frame *f)
 {
-    return (cx_opts *)(void *)(f->slot + frame_values(e, f));
+    return f->head.flags & FRAME_BLOCK ? f->block : f->value;
 }
-static inline struct wide *frame_wide(const struct engine *e, const struct frame *f)
+/* What lies behind the slots, or behind the accumulator of a successor that folds. */
+static inline void *frame_behind(const struct engine *e, struct frame *f)
 {
-    return (struct wide *)(void *)(f->slot + frame_values(e, f) + !!(f->flags & FRAME_OPTS));
+    return frame_slots(f) + (e->folds[f->head.fn] ? 1 : f->nslots);
+}
+static inline cx_opts *frame_opts(const struct engine *e, struct frame *f)
+{
+    return frame_behind(e, f);
+}
+static inline struct wide *frame_wide(const struct engine *e, struct frame *f)
+{
+    cx_value *behind = frame_behind(e, f);
+    return (struct wide *)(void *)(behind + !!(f->head.flags & FRAME_OPTS));
 }
 static inline uint64_t frame_handle(const struct engine *e, const struct frame *f)
 {
-    return (uint64_t)f->gen << 32 | (uint64_t)(f - e->frames);
+    return (uint64_t)f->gen << 32 | (uint64_t)((const uint8_t *)f - (const uint8_t *)e->frames);
 }
 /* The frame a handle would mean; it does when frame_is() says so. */
 static inline struct frame *frame_at(const struct engine *e, uint64_t handle)
 {
-    return e->frames + ((uint32_t)handle & e->mask);
+    return (struct frame *)(void *)((uint8_t *)e->frames + ((uint32_t)handle & e->mask));
 }
 static inline bool frame_is(const struct frame *f, uint64_t handle)
 {
@@ -200,35 +228,49 @@ static inline struct frame *frame_new(struct engine *e)
 }
 static inline void frame_push(struct engine *e, struct frame *f)
 {
-    f->state = FRAME_READY;
+    f->head.state = FRAME_READY;
     f->link = e->ready;
     e->ready = f;
 }
-/* Frees a frame without live children, and with it the ancestors that lived only for its name. */
+/* Frees a frame that has no values and no live children, and the ancestors that lived only for its name. */
 static inline void frame_release(struct engine *e, struct frame *f)
 {
     do {
         struct frame *parent = f->parent;
-        if (f->flags)
-            frame_drop(e, f);
         f->gen++;
-        f->state = FRAME_FREE;
+        f->head.state = FRAME_FREE;
         f->link = e->free;
         e->free = f;
         f = parent;
     } while (--f->refs == 0);
 }
 
+/* ---- engine_set.c ---- */
+
+/* Sets a slot, to a copy of the value, and follows what that completes. */
+void engine_deliver(struct engine *e, uint64_t home, uint32_t slot, cx_value v);
+/* The value of a well-known successor whose slots are all set. Bytes are good until the next call. */
+cx_value engine_finish(struct engine *e, struct frame *f);
+void engine_api_give(cx_ctx *cx, cx_value v);
+void engine_api_set(cx_ctx *cx, cx_addr to, cx_value v);
+cx_addr engine_api_home(cx_ctx *cx);
+
+/* ---- engine_spawn.c ---- */
+
+void engine_fn_add(struct engine *e, cx_fn fn, uint32_t number);
+cx_ref engine_api_successor(cx_ctx *cx, cx_fn fn, uint32_t n, const cx_addr *home, const cx_opts *opts);
+void engine_api_child(cx_ctx *cx, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args);
+void engine_api_child1(cx_ctx *cx, cx_fn fn, cx_addr home, int64_t as, uint64_t len_and_type);
+void engine_api_spawn(cx_ctx *cx, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args,
+                      const cx_opts *opts);
+
 /* ---- engine_api.c ---- */
 
 extern const struct cx_api engine_api;
 extern const struct cx_api engine_api_dead; /* for a task that has failed: its calls change nothing */
 
-void engine_fn_add(struct engine *e, cx_fn fn, uint32_t number);
-/* Sets a slot, to a copy of the value, and follows what that completes. */
-void engine_deliver(struct engine *e, uint64_t home, uint32_t slot, cx_value v);
 /* True when no value below the frame can win against the bound known here. */
-bool engine_hopeless(struct engine *e, const struct frame *f);
+bool engine_hopeless(struct engine *e, struct frame *f);
 
 /* ---- engine_fail.c ---- */
 
@@ -241,6 +283,16 @@ const char *engine_type_name(uint32_t type);
 /* ---- engine_publish.c ---- */
 
 void engine_publish(struct engine *e); /* into e->body */
+
+/* Copies a value as two words. A 16-byte load, which compilers prefer, of what was just stored as two words
+ * has to wait until both have left the store buffer, which takes longer than all the rest of a spawn. */
+static inline void value_copy(cx_value *to, const cx_value *from)
+{
+    uint64_t word[2];
+    memcpy(word, from, sizeof word);
+    __asm__("" : "+r"(word[0]), "+r"(word[1]));
+    memcpy(to, word, sizeof word);
+}
 
 static inline struct engine *engine_of(cx_ctx *cx)
 {

@@ -6,14 +6,14 @@ static const struct ref nowhere = {.inherited = false, .index = 0, .slot = 0};
 
 static bool published(const struct frame *f)
 {
-    return f->state == FRAME_READY || f->state == FRAME_WAITING;
+    return f->head.state == FRAME_READY || f->head.state == FRAME_WAITING;
 }
 
-static bool slot_is_set(const struct engine *e, const struct frame *f, uint32_t slot)
+static bool slot_is_set(const struct engine *e, struct frame *f, uint32_t slot)
 {
-    if (f->state == FRAME_READY)
+    if (f->head.state == FRAME_READY)
         return true;
-    if (f->flags & FRAME_WIDE)
+    if (f->head.flags & FRAME_WIDE)
         return !(frame_wide(e, f)->unset[slot / 64] >> slot % 64 & 1);
     return !(f->unset >> slot & 1);
 }
@@ -22,15 +22,15 @@ static bool slot_is_set(const struct engine *e, const struct frame *f, uint32_t 
  */
 static struct ref ref_of(struct engine *e, uint64_t handle, uint32_t slot)
 {
-    const struct frame *f = frame_at(e, handle);
+    struct frame *f = frame_at(e, handle);
     if (!frame_is(f, handle))
         return nowhere;
-    if (f->state == FRAME_INHERITED && slot < e->inherited)
+    if (f->head.state == FRAME_INHERITED && slot < e->inherited)
         return (struct ref){.inherited = true, .index = slot};
-    if (f->state == FRAME_WAITING && slot >= f->nslots)
+    if (f->head.state == FRAME_WAITING && slot >= f->nslots)
         engine_fail(e, "the address of slot %u of a %s is passed on, which has %u: slots count from 0", slot,
-                    engine_fn_name(e, f->fn), f->nslots);
-    if (f->state != FRAME_WAITING || slot >= f->nslots || slot_is_set(e, f, slot))
+                    engine_fn_name(e, f->head.fn), f->nslots);
+    if (f->head.state != FRAME_WAITING || slot >= f->nslots || slot_is_set(e, f, slot))
         return nowhere;
     return (struct ref){.index = f->name, .slot = slot};
 }
@@ -42,12 +42,12 @@ static void name_frame(struct engine *e, struct frame *f)
     buf_clear(&e->path);
     f->name = 0;
     struct frame *at = f;
-    for (; at->depth && !at->name; at = at->parent)
+    for (; frame_depth(at) && !at->name; at = at->parent)
         buf_add(&e->path, &at, sizeof at);
     uint32_t parent = at->name;
     struct frame **path = (struct frame **)(void *)e->path.data;
     for (size_t i = e->path.len / sizeof at; i-- > 0;) {
-        put_name(&e->body, parent, path[i]->child);
+        put_name(&e->body, parent, frame_child(path[i]));
         parent = path[i]->name = ++e->names;
     }
 }
@@ -63,45 +63,44 @@ static void put_slot(struct engine *e, const struct op *op, uint32_t slot, cx_va
 /* A folding successor kept only its accumulator. It goes into the lowest slot that is set, and none into the
  * others; that is the same again when the rest is folded, since none is skipped. A count has no such slot: as
  * many of its set slots as were counted are filled with a placeholder. */
-static cx_value folded_slot(const struct frame *f, uint32_t nth)
+static cx_value folded_slot(const struct frame *f, cx_value acc, uint32_t nth)
 {
-    cx_value acc = f->slot[0];
-    if (f->fn != (uintptr_t)CX_COUNT)
+    if (f->head.fn != (uintptr_t)CX_COUNT)
         return nth == 0 ? acc : cx_v_none();
     return nth < (uint64_t)acc.as.i64 ? cx_v_i64(0) : cx_v_none();
 }
 
-static void put_slots(struct engine *e, const struct frame *f, const struct op *op)
+static void put_slots(struct engine *e, struct frame *f, const struct op *op)
 {
-    bool folds = frame_folds(e, f);
+    const cx_value *slot = frame_slots(f);
     uint32_t nth = 0;
     for (uint32_t i = 0; i < f->nslots; i++)
-        if (slot_is_set(e, f, i)) {
-            put_slot(e, op, i, folds ? folded_slot(f, nth) : f->slot[i]);
-            nth++;
-        }
+        if (slot_is_set(e, f, i))
+            put_slot(e, op, i, e->folds[f->head.fn] ? folded_slot(f, slot[0], nth++) : slot[i]);
 }
 
-static uint32_t slots_missing(const struct engine *e, const struct frame *f)
+static uint32_t slots_missing(const struct engine *e, struct frame *f)
 {
-    if (f->flags & FRAME_WIDE)
+    if (f->head.state == FRAME_READY)
+        return 0;
+    if (f->head.flags & FRAME_WIDE)
         return (uint32_t)frame_wide(e, f)->missing;
     return (uint32_t)__builtin_popcountll(f->unset);
 }
 
-static void put_frame(struct engine *e, const struct frame *f)
+static void put_frame(struct engine *e, struct frame *f)
 {
     uint32_t missing = slots_missing(e, f);
     struct op op = {
         .kind = OP_TASK,
         .name = f->name,
-        .fn = f->fn,
+        .fn = f->head.fn,
         .flags = missing ? 0 : TASK_FULL,
         .to = ref_of(e, f->home, f->home_slot),
         .nslots = f->nslots,
         .nset = f->nslots - missing,
     };
-    if (f->flags & FRAME_OPTS) {
+    if (f->head.flags & FRAME_OPTS) {
         const cx_opts *opts = frame_opts(e, f);
         op.flags |= (opts->priority ? TASK_PRIORITY : 0) | (opts->bound_kind ? TASK_BOUND : 0);
         op.priority = opts->priority;
