@@ -84,6 +84,9 @@ struct cx_api {
     void (*offer)(cx_ctx *, uint32_t kind, int64_t value);
     void (*vfail)(cx_ctx *, const char *format, va_list);
     void (*mistyped)(cx_ctx *, uint32_t slot, uint32_t wanted);
+    /* spawn without options; and with one argument, whose two words travel in registers: as.i64, len and type. */
+    void (*child)(cx_ctx *, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args);
+    void (*child1)(cx_ctx *, cx_fn fn, cx_addr home, int64_t as, uint64_t len_and_type);
 };
 
 /* The module table, the one symbol a module exports. */
@@ -263,6 +266,12 @@ static inline void cx_set(cx_ctx *cx, cx_addr to, cx_value v)
     cx->api->set(cx, to, v);
 }
 
+#if defined(__GNUC__)
+#define CX_KNOWN(x) __builtin_constant_p(x)
+#else
+#define CX_KNOWN(x) 0
+#endif
+
 typedef struct cx_arglist {
     uint32_t n;
     const cx_value *v;
@@ -271,7 +280,10 @@ typedef struct cx_arglist {
 /* Spawns a child whose value goes to home. fn is a task of this module; args: cx_args(...) or CX_NO_ARGS. */
 static inline void cx_spawn(cx_ctx *cx, cx_fn fn, cx_addr home, cx_arglist args)
 {
-    cx->api->spawn(cx, fn, home, args.n, args.v, NULL);
+    if (CX_KNOWN(args.n) && args.n == 1)
+        cx->api->child1(cx, fn, home, args.v[0].as.i64, args.v[0].len | (uint64_t)args.v[0].type << 32);
+    else
+        cx->api->child(cx, fn, home, args.n, args.v);
 }
 static inline void cx_spawn_with(cx_ctx *cx, cx_fn fn, cx_addr home, cx_arglist args, cx_opts opts)
 {
