@@ -1,69 +1,80 @@
-/* Unbalanced tree search: count a tree whose shape nobody knows beforehand. Every node is a task.
+/* Unbalanced tree search: count a tree whose shape nobody knows beforehand. Every node that has
+ * children is a task.
  *
- *     cx run uts.so nodes T3        how many nodes (also: leaves, depth)
+ *     cx run uts.so nodes str:T3        how many nodes (also: leaves, depth)
  */
 #include <cx/task.h>
 
 #include "uts.h"
 
-/* A node travels as three integers: its 160 bits of state, its depth, and which tree it is of. */
-static cx_arglist node_args(cx_value v[3], const struct uts_node *n, uint32_t tree)
+/* A node that is searched by a task of its own, and those of its children that have children. */
+struct work {
+    struct uts_node node;
+    uint32_t tree;
+    uint32_t children; /* at least one */
+    uint32_t inner;
+    struct uts_node inner_node[UTS_ROOT_CHILDREN_MAX];
+    uint32_t inner_children[UTS_ROOT_CHILDREN_MAX];
+};
+
+/* A node travels as four integers: its 160 bits of state, its depth, which tree it is of, how many children
+ * it has. */
+static void spawn_node(cx_ctx *cx, cx_fn task, cx_addr to, const struct uts_node *n, uint32_t tree,
+                       uint32_t children)
 {
-    v[0] = cx_v_i64((int64_t)((uint64_t)n->state[0] << 32 | n->state[1]));
-    v[1] = cx_v_i64((int64_t)((uint64_t)n->state[2] << 32 | n->state[3]));
-    v[2] = cx_v_i64((int64_t)((uint64_t)n->state[4] << 32 | tree << 24 | n->depth));
-    return (cx_arglist){3, v};
+    cx_spawn(cx, task, to,
+             cx_args((uint64_t)n->state[0] << 32 | n->state[1], (uint64_t)n->state[2] << 32 | n->state[3],
+                     (uint64_t)n->state[4] << 32 | n->depth, (uint64_t)tree << 32 | children));
 }
 
-static struct uts_node node_read(cx_ctx *cx, uint32_t *tree)
+/* Reads the node and finds its children. Leaves are only counted: a hash is done sooner than a task. */
+static void expand(cx_ctx *cx, struct work *w)
 {
     uint64_t a = (uint64_t)cx_i64(cx, 0), b = (uint64_t)cx_i64(cx, 1), c = (uint64_t)cx_i64(cx, 2);
-    *tree = (uint32_t)(c >> 24) & 0xff;
-    return (struct uts_node){{a >> 32, (uint32_t)a, b >> 32, (uint32_t)b, c >> 32}, (uint32_t)c & 0xffffff};
+    uint64_t d = (uint64_t)cx_i64(cx, 3);
+    w->node = (struct uts_node){{a >> 32, (uint32_t)a, b >> 32, (uint32_t)b, c >> 32}, (uint32_t)c};
+    w->tree = d >> 32 < UTS_TREES ? (uint32_t)(d >> 32) : 0;
+    w->children = (uint32_t)d < UTS_ROOT_CHILDREN_MAX ? (uint32_t)d : UTS_ROOT_CHILDREN_MAX;
+    w->inner = 0;
+    for (uint32_t i = 0; i < w->children; i++) {
+        struct uts_node *child = &w->inner_node[w->inner];
+        uts_child(&w->node, i, child);
+        w->inner_children[w->inner] = uts_children(&uts_trees[w->tree], child);
+        w->inner += w->inner_children[w->inner] > 0;
+    }
 }
 
-/* Spawns a task for each child; its value goes to the slot of its number. */
-static void spawn_children(cx_ctx *cx, cx_fn task, cx_ref to, const struct uts_node *node, uint32_t n,
-                           uint32_t tree)
+/* Joins, by a well-known successor, what is known of the node and its leaves with the answers of its other
+ * children. */
+static void descend(cx_ctx *cx, cx_fn task, cx_fn join, const struct work *w, int64_t known)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        struct uts_node child;
-        cx_value v[3];
-        uts_child(node, i, &child);
-        cx_spawn(cx, task, cx_slot(to, i), node_args(v, &child, tree));
-    }
+    if (w->inner == 0)
+        return cx_return_i64(cx, known);
+    cx_ref all = cx_successor(cx, join, w->inner + 1);
+    cx_set(cx, cx_slot(all, w->inner), cx_v_i64(known));
+    for (uint32_t i = 0; i < w->inner; i++)
+        spawn_node(cx, task, cx_slot(all, i), &w->inner_node[i], w->tree, w->inner_children[i]);
 }
 
 CX_TASK(count_nodes)
 {
-    uint32_t tree;
-    struct uts_node node = node_read(cx, &tree);
-    uint32_t n = uts_children(&uts_trees[tree], &node);
-    if (n == 0)
-        return cx_return_i64(cx, 1);
-    cx_ref sum = cx_successor(cx, CX_SUM_I64, n + 1);
-    cx_set(cx, cx_slot(sum, n), cx_v_i64(1)); /* the node itself */
-    spawn_children(cx, count_nodes, sum, &node, n, tree);
+    struct work w;
+    expand(cx, &w);
+    descend(cx, count_nodes, CX_SUM_I64, &w, 1 + w.children - w.inner);
 }
 
 CX_TASK(count_leaves)
 {
-    uint32_t tree;
-    struct uts_node node = node_read(cx, &tree);
-    uint32_t n = uts_children(&uts_trees[tree], &node);
-    if (n == 0)
-        return cx_return_i64(cx, 1);
-    spawn_children(cx, count_leaves, cx_successor(cx, CX_SUM_I64, n), &node, n, tree);
+    struct work w;
+    expand(cx, &w);
+    descend(cx, count_leaves, CX_SUM_I64, &w, w.children - w.inner);
 }
 
 CX_TASK(find_depth)
 {
-    uint32_t tree;
-    struct uts_node node = node_read(cx, &tree);
-    uint32_t n = uts_children(&uts_trees[tree], &node);
-    if (n == 0)
-        return cx_return_i64(cx, node.depth);
-    spawn_children(cx, find_depth, cx_successor(cx, CX_MAX_I64, n), &node, n, tree);
+    struct work w;
+    expand(cx, &w);
+    descend(cx, find_depth, CX_MAX_I64, &w, w.node.depth + 1);
 }
 
 /* Starts task at the root of the tree that argument 0 names. */
@@ -73,9 +84,8 @@ static void search(cx_ctx *cx, cx_fn task)
     for (uint32_t i = 0; i < UTS_TREES; i++)
         if (strlen(uts_trees[i].name) == name.len && memcmp(uts_trees[i].name, name.data, name.len) == 0) {
             struct uts_node root;
-            cx_value v[3];
             uts_root(&uts_trees[i], &root);
-            return cx_spawn(cx, task, cx_home(cx), node_args(v, &root, i));
+            return spawn_node(cx, task, cx_home(cx), &root, i, uts_children(&uts_trees[i], &root));
         }
     cx_fail(cx, "there is no tree %.*s; known: T1 to T5, T1L, T2L, T3L", (int)name.len,
             (const char *)name.data);

@@ -10,7 +10,8 @@
 
 #include "sha1.h"
 
-#define UTS_CHILDREN_MAX 100 /* of a node; the root of a binomial tree may have more */
+#define UTS_CHILDREN_MAX      100 /* of a node; the root of a binomial tree may have more */
+#define UTS_ROOT_CHILDREN_MAX 2001
 
 enum uts_kind { UTS_BINOMIAL, UTS_GEOMETRIC, UTS_HYBRID };
 enum uts_shape { UTS_LINEAR, UTS_EXPDEC, UTS_CYCLIC, UTS_FIXED }; /* how b falls with the depth: geometric */
