@@ -172,11 +172,10 @@ int ring_get(struct ring_reader *r, struct buf *out)
     }
 }
 
-void ring_release(struct ring_reader *r)
+bool ring_release(struct ring_reader *r)
 {
     atomic_store(&r->s->tail, r->tail);
-    if (bell_due(&r->s->room))
-        bell_wake(&r->s->room);
+    return bell_due(&r->s->room);
 }
 
 bool ring_empty(struct ring_reader *r)

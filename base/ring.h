@@ -87,8 +87,9 @@ void ring_reader_free(struct ring_reader *r);
 /* Appends the next message to out: 1. There is none: 0. The content cannot be a writer's: CX_EPROTO, for
  * ever. */
 int ring_get(struct ring_reader *r, struct buf *out);
-/* Gives the room of all that was read back to the writer, and wakes it where it waits for that. */
-void ring_release(struct ring_reader *r);
+/* Gives the room of all that was read back to the writer. True when the writer waits for that and it falls to
+ * the caller to wake it: by bell_wake(&r->s->room), or as the two have agreed. */
+bool ring_release(struct ring_reader *r);
 /* True when nothing is there to read; a last look after bell_arm. */
 bool ring_empty(struct ring_reader *r);
 

@@ -193,8 +193,8 @@ void runners_run(struct runners *rs, uint32_t runner, uint32_t seat, uint32_t nu
     }
 }
 
-/* Puts into the ring what there is room for now. */
-static void put_waiting(struct thread *t)
+/* Puts into the ring what there is room for now. True when that was all. */
+static bool put_some(struct thread *t)
 {
     while (t->from < t->waiting.len) {
         struct reader rd = reader_of(bytes_of(t->waiting.data + t->from, t->waiting.len - t->from));
@@ -203,12 +203,23 @@ static void put_waiting(struct thread *t)
         bool whole = ring_put(&t->in, grant, &t->done);
         t->unpublished |= whole || t->done != before;
         if (!whole)
-            return;
+            return false;
         t->from += 4 + grant.len;
         t->done = 0;
     }
-    buf_clear(&t->waiting);
+    buf_free(&t->waiting);
     t->from = 0;
+    return true;
+}
+
+/* While some is left, the thread is to ring when it has made room. */
+static void put_waiting(struct thread *t)
+{
+    if (put_some(t))
+        return;
+    bell_arm(&t->in.s->room);
+    if (put_some(t))
+        bell_disarm(&t->in.s->room);
 }
 
 void runners_flush(struct runners *rs)
@@ -258,7 +269,8 @@ static bool read_batch(struct runners *rs, struct runner *r, uint32_t seat)
     buf_clear(&rs->batch);
     while (rs->batch.len < BATCH_BYTES && (rc = ring_get(ring, &rs->batch)) > 0)
         ;
-    ring_release(ring);
+    if (ring_release(ring))
+        bell_wake(&ring->s->room);
     if (rs->batch.len) {
         ev.data = buf_bytes(&rs->batch);
         rs->config.event(rs->config.ctx, &ev);

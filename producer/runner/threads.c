@@ -17,11 +17,17 @@
 #define ENGINE_MEMORY_MAX ((size_t)1 << 30) /* arena and values of one thread */
 #define STACK_BYTES       ((size_t)16 << 20)
 
-void runner_ring(struct runner *r)
+static void ring_daemon(void)
 {
     uint64_t one = 1;
-    if (bell_due(&r->link.head->daemon) && write(LINK_FD_BELL, &one, sizeof one) < 0)
+    if (write(LINK_FD_BELL, &one, sizeof one) < 0)
         must(errno == EAGAIN); /* the counter is full: it has been rung often enough */
+}
+
+void runner_ring(struct runner *r)
+{
+    if (bell_due(&r->link.head->daemon))
+        ring_daemon();
 }
 
 /* Spinning pays only while it takes the core from nobody: the daemon needs one too. */
@@ -102,7 +108,8 @@ static void *work(void *arg)
         buf_clear(&grant);
         int rc = ring_get(&w->in, &grant);
         must(rc >= 0);
-        ring_release(&w->in);
+        if (ring_release(&w->in))
+            ring_daemon();
         if (rc)
             run(w, buf_bytes(&grant), &commit);
         else
