@@ -111,6 +111,19 @@ void testnet_add_producers(struct testnet *t, int n)
             fail_msg("%s", why);
 }
 
+void testnet_restart_producer(struct testnet *t, int i)
+{
+    char why[LAUNCH_WHY_MAX];
+    int n = t->network.producers;
+    assert_in_range(i, 0, n - 1);
+    assert_false(child_alive(&t->network.producer[i]));
+    t->network.producers = i; /* the next to be added is number i again */
+    int err = network_add_producer(&t->network, t->producer_options, why);
+    t->network.producers = n;
+    if (err < 0)
+        fail_msg("%s", why);
+}
+
 static void kill_child(struct child *c, int signal_number)
 {
     bool ends = signal_number != SIGSTOP && signal_number != SIGCONT && signal_number != SIGUSR1;

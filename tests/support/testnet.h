@@ -47,6 +47,8 @@ void testnet_add_producers(struct testnet *t, int n);
 void testnet_kill_broker(struct testnet *t, int signal_number);
 void testnet_kill_server(struct testnet *t, int signal_number);
 void testnet_kill_producer(struct testnet *t, int i, int signal_number);
+/* One that has ended, again under its name and with its cache. */
+void testnet_restart_producer(struct testnet *t, int i);
 /* SIGTERM, and waits for the end; returns its exit code, or 128 + signal. */
 int testnet_stop_producer(struct testnet *t, int i);
 
