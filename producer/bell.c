@@ -15,8 +15,8 @@
 
 /* Under a flood of commits the reactor is better woken seldom, for many: when it was woken less than BUSY_NS
  * ago, the ring waits NAP_NS. A lone commit is never held up. */
-#define BUSY_NS 60000u
-#define NAP_NS  40000u
+#define BUSY_NS 100000u
+#define NAP_NS  100000u
 
 struct doorbell {
     struct doorbell_config config;
