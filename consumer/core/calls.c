@@ -183,10 +183,10 @@ void calls_tick(struct client *c)
 {
     for (struct call *call = c->calls, *next; call != NULL; call = next) {
         next = call->next;
-        if (call->full && call->retry_us <= c->now_us && call->state == CALL_IDLE)
-            call->full = false; /* calls_send offers it again */
         if (call_limit(c, call) <= c->now_us)
             call_expire(c, call);
+        else if (call->full && call->retry_us <= c->now_us)
+            call->full = false; /* calls_send offers it again */
     }
 }
 

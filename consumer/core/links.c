@@ -113,11 +113,11 @@ static void match(struct client *c)
 static void tend_tasks(struct client *c)
 {
     struct link *l = &c->link[LINK_TASKS];
-    if (l->state != LINK_DOWN || !(calls_need(c, LINK_TASKS) || jobs_need(c)))
+    if (l->state != LINK_DOWN || c->matching || !(calls_need(c, LINK_TASKS) || jobs_need(c)))
         return;
     if (c->at < c->targets)
         dial(c, LINK_TASKS, c->target[c->at].address);
-    else if (c->by_broker && !c->matching && c->link[LINK_BROKER].state == LINK_UP)
+    else if (c->by_broker && c->link[LINK_BROKER].state == LINK_UP)
         match(c);
 }
 

@@ -1,4 +1,5 @@
 /* libcx on real processes: what it promises on any network, and what only a network can do to it. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
