@@ -190,18 +190,26 @@ static char **environment(struct testnet *t)
     return env;
 }
 
-static void start_words(struct testnet *t, struct command *c, va_list ap)
+void testnet_cx_startv(struct testnet *t, struct command *c, const char *const *words)
 {
     char program[PATH_MAX];
-    const char *words[WORDS_MAX] = {program};
-    int n = 1;
+    const char *all[WORDS_MAX] = {program};
     char **env = environment(t);
     snprintf(program, sizeof program, "%s/cx", programs_dir());
-    while (n < WORDS_MAX - 1 && (words[n] = va_arg(ap, const char *)) != NULL)
+    for (int n = 0; n < WORDS_MAX - 2 && words[n] != NULL; n++)
+        all[n + 1] = words[n];
+    command_start(c, all, env);
+    free(env);
+}
+
+static void start_words(struct testnet *t, struct command *c, va_list ap)
+{
+    const char *words[WORDS_MAX];
+    int n = 0;
+    while (n < WORDS_MAX - 2 && (words[n] = va_arg(ap, const char *)) != NULL)
         n++;
     words[n] = NULL;
-    command_start(c, words, env);
-    free(env);
+    testnet_cx_startv(t, c, words);
 }
 
 void testnet_cx_start(struct testnet *t, struct command *c, ...)

@@ -56,6 +56,7 @@ int testnet_stop_producer(struct testnet *t, int i);
 int testnet_cx(struct testnet *t, struct command *c, ...) __attribute__((sentinel));
 /* Starts it and returns at once. */
 void testnet_cx_start(struct testnet *t, struct command *c, ...) __attribute__((sentinel));
+void testnet_cx_startv(struct testnet *t, struct command *c, const char *const *words);
 /* Runs it and expects this exit code and, unless NULL, exactly this standard output. */
 void testnet_expect(struct testnet *t, int code, const char *out, ...) __attribute__((sentinel));
 
