@@ -12,7 +12,7 @@ struct consumer_session {
     unsigned listings;   /* under way */
 };
 
-enum { ASKED_MAX = 4096, LISTINGS_MAX = 16 };
+enum { ASKED_MAX = 4096, LISTINGS_MAX = 16, REASON_BYTES_MAX = 2048 };
 
 /* Rendered when the stream has room. */
 enum note_kind { NOTE_PROGRESS = SEGMENT_NOTE, NOTE_RESULT, NOTE_LIST };
@@ -262,7 +262,7 @@ static void job_row(const struct session *s, const struct ts_job_info *j, const 
         .best_min = j->bound_min,
         .has_max = j->has_max,
         .best_max = j->bound_max,
-        .reason = text_clean(&server->scratch, j->reason, TS_REASON_MAX),
+        .reason = text_clean(&server->scratch, j->reason, REASON_BYTES_MAX),
     };
 }
 
@@ -367,7 +367,7 @@ static enum rendered render_result(struct session *s, const struct job_note *n, 
         m.body.result = (cx_Result){.job = id_view(&id),
                                     .state = (uint32_t)job.state,
                                     .value = job.result,
-                                    .reason = text_clean(&s->server->scratch, job.reason, TS_REASON_MAX)};
+                                    .reason = text_clean(&s->server->scratch, job.reason, REASON_BYTES_MAX)};
     } else {
         m.which_body = cx_Msg_status_tag;
         m.body.status = (cx_Status){CX_ENOTFOUND, bytes_str("the job was forgotten")};
