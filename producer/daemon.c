@@ -23,7 +23,7 @@ struct later {
     uint32_t runner, seat, number;
     int code;
     uint8_t sha[PD_SHA_BYTES];
-    char text[640];
+    char text[RPC_WHY_MAX];
 };
 
 struct daemon {
@@ -238,12 +238,10 @@ static void place_found(void *ctx, const char *address)
 static void uplink_closed(void *ctx, const char *why, bool was_up)
 {
     struct daemon *d = ctx;
-    char text[RPC_WHY_MAX + 300];
-    snprintf(text, sizeof text, "%s: %s", d->address, why);
     if (was_up)
-        tell_later(d, PD_DOWN, CX_ENONET, NULL, text);
+        tell_later(d, PD_DOWN, CX_ENONET, NULL, why);
     else
-        place_next(d->place, text);
+        place_next(d->place, why);
 }
 
 static void uplink_event(void *ctx, const struct pd_event *ev)
