@@ -21,7 +21,7 @@
     4096 /* a message up to this long is copied into its slice, others give their buffer                     \
           */
 #define KEEPALIVE_TIME_MS    500
-#define KEEPALIVE_TIMEOUT_MS 800
+#define KEEPALIVE_TIMEOUT_MS 1000
 #define CONNECT_TIMEOUT_MS   5000
 #define HANDSHAKE_TIMEOUT_MS 5000
 #define UNUSED_CONNECTION_MS 60000   /* a connection without a stream is closed after that */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -697,6 +698,7 @@ static struct other spawn(const char *what, const char *address)
     o.pid = fork();
     assert_true(o.pid >= 0);
     if (o.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive a test that fails */
         dup2(out[1], 1);
         execl("/proc/self/exe", "rpc", what, test_credentials_dir(), address, (char *)NULL);
         _exit(127);
