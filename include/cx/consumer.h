@@ -27,8 +27,6 @@
 extern "C" {
 #endif
 
-#define CX_API __attribute__((visibility("default")))
-
 typedef struct cx_net cx_net;
 typedef struct cx_job cx_job;
 

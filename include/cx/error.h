@@ -9,6 +9,8 @@
 extern "C" {
 #endif
 
+#define CX_API __attribute__((visibility("default")))
+
 enum cx_err {
     CX_OK = 0,
     CX_EINVAL = -1,    /* the call or the command line is wrong */
@@ -30,9 +32,9 @@ enum cx_err {
 
 /* The code's name ("CX_ENONET"), its one-line meaning, and the exit code of the cx command for it. Unknown
  * codes answer as CX_EINTERNAL. The strings are static. */
-const char *cx_err_name(int code);
-const char *cx_err_text(int code);
-int cx_err_exit(int code);
+CX_API const char *cx_err_name(int code);
+CX_API const char *cx_err_text(int code);
+CX_API int cx_err_exit(int code);
 
 #ifdef __cplusplus
 }
