@@ -222,7 +222,7 @@ static session_message_fn *const on[SESSION_TAGS] = {
 
 const struct session_kind blob_kind = {.name = "blob stream",
                                        .bytes = sizeof(struct blob_session),
-                                       .outbox_max = 4u << 20,
+                                       .outbox_share = 1,
                                        .streams_max = 256,
                                        .on = on,
                                        .more = next_chunk,

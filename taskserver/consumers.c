@@ -447,7 +447,7 @@ static session_message_fn *const on[SESSION_TAGS] = {
 const struct session_kind consumer_kind = {.name = "consumer",
                                            .bytes = sizeof(struct consumer_session),
                                            .hello = true,
-                                           .outbox_max = 64u << 20,
+                                           .outbox_share = 1,
                                            .streams_max = 256,
                                            .on = on,
                                            .joined = consumer_joined,

@@ -10,7 +10,7 @@
 struct settings {
     const char *listen, *network, *broker, *advertise, *state, *credentials, *name, *log_level;
     bool journal, collapse;
-    uint64_t memory, blobs;
+    uint64_t memory, blobs, outbox, compact;
     int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
 };
 
@@ -25,6 +25,8 @@ static struct taskserver_config config_of(const struct settings *set, const stru
         .me = me,
         .journal = set->journal,
         .blobs_max = set->blobs,
+        .outbox_max = set->outbox,
+        .compact = set->compact,
         .blob_ttl_us = (uint64_t)set->blob_ttl_s * 1000000,
     };
     config.core = (struct ts_config){.memory_max = set->memory,
@@ -98,6 +100,8 @@ int main(int argc, char **argv)
                            .collapse = true,
                            .memory = 1ull << 30,
                            .blobs = 16ull << 30,
+                           .outbox = 64ull << 20,
+                           .compact = JOURNAL_COMPACT_BYTES,
                            .budget_us = 20000,
                            .result_ttl_s = 24 * 3600,
                            .blob_ttl_s = 24 * 3600,
@@ -115,6 +119,9 @@ int main(int argc, char **argv)
          0, 0},
         {"memory", OPTION_SIZE, &set.memory, "SIZE", "For jobs, tasks and results together", 1 << 20, most},
         {"blobs", OPTION_SIZE, &set.blobs, "SIZE", "Disk for modules and inputs", 1 << 20, most},
+        {"compact", OPTION_SIZE, &set.compact, "SIZE", "Compact a journal that is longer", 1 << 16, most},
+        {"outbox", OPTION_SIZE, &set.outbox, "SIZE", "Close a peer that leaves more unread", 1 << 16,
+         most / 16},
         {"collapse", OPTION_FLAG, &set.collapse, NULL, "Let runners run subtrees (off: for measurements)", 0,
          0},
         {"budget-us", OPTION_INT, &set.budget_us, "N", "Longest time a runner keeps a subtree", 0, 60000000},

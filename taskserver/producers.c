@@ -103,7 +103,7 @@ static session_message_fn *const on[SESSION_TAGS] = {
 const struct session_kind producer_kind = {.name = "producer",
                                            .bytes = sizeof(struct producer_session),
                                            .hello = true,
-                                           .outbox_max = 1u << 30, /* large arguments, times the window */
+                                           .outbox_share = 16, /* large arguments, times the window */
                                            .streams_max = 1024,
                                            .on = on,
                                            .joined = producer_joined,

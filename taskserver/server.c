@@ -211,7 +211,11 @@ static bool replay(void *ctx, struct bytes record, uint64_t lsn)
 
 static int open_journal(struct taskserver *s, struct poster poster, char *why)
 {
-    struct journal_config config = {.dir = s->config.state, .poster = poster, .held = on_held, .ctx = s};
+    struct journal_config config = {.dir = s->config.state,
+                                    .poster = poster,
+                                    .held = on_held,
+                                    .ctx = s,
+                                    .compact_bytes = s->config.compact};
     struct journal_found found;
     uint64_t from = clock_us();
     int code = journal_open(&config, s->incarnation, replay, s, &s->journal, &found, why);

@@ -21,6 +21,8 @@ struct taskserver_config {
     const struct credentials *me;
     bool journal;
     uint64_t blobs_max;   /* bytes of all blobs */
+    uint64_t outbox_max;  /* bytes that a peer may leave unread, times its kind's share */
+    uint64_t compact;     /* bytes of the journal below which it is not compacted; 0: JOURNAL_COMPACT_BYTES */
     uint64_t blob_ttl_us; /* an unused blob is kept so long */
     struct ts_config core;
 };

@@ -78,13 +78,14 @@ struct bytes text_clean(struct buf *scratch, struct bytes text, size_t max)
 
 static void session_queued(struct session *s)
 {
-    if (outbox_bytes(&s->out) <= s->kind->outbox_max) {
+    size_t max = s->server->config.outbox_max * s->kind->outbox_share;
+    if (outbox_bytes(&s->out) <= max) {
         rpc_wake(s->stream);
         return;
     }
     char why[RPC_WHY_MAX];
     snprintf(why, sizeof why, "%zu bytes wait to be read by this %s, the limit is %zu: it does not read",
-             outbox_bytes(&s->out), s->kind->name, s->kind->outbox_max);
+             outbox_bytes(&s->out), s->kind->name, max);
     session_close(s, CX_ELIMIT, why);
 }
 

@@ -22,12 +22,12 @@ enum rendered {
 };
 
 struct session_kind {
-    const char *name;              /* for people */
-    size_t bytes;                  /* of the struct that begins with a struct session */
-    bool hello;                    /* must begin with Hello */
-    size_t outbox_max;             /* bytes; a peer that lets more pile up does not read */
-    unsigned streams_max;          /* of this kind by one certified name */
-    session_message_fn *const *on; /* by tag; NULL: not on this stream */
+    const char *name;      /* for people */
+    size_t bytes;          /* of the struct that begins with a struct session */
+    bool hello;            /* must begin with Hello */
+    unsigned outbox_share; /* times the server's outbox_max: a peer that leaves more unread does not read */
+    unsigned streams_max;  /* of this kind by one certified name */
+    session_message_fn *const *on;                                      /* by tag; NULL: not on this stream */
     int (*joined)(struct session *s, const cx_Hello *hello, char *why); /* may be NULL */
     enum rendered (*render)(struct session *s, uint32_t note, uint8_t *data, struct buf *out);
     bool (*more)(struct session *s, struct buf *out); /* when the outbox is empty; may be NULL */
