@@ -5,13 +5,14 @@
  * first commit wins, so it costs idle time only. */
 #include "taskserver/core/core.h"
 
-#define SCAN_EVERY_US    1000u  /* between two looks at what is overdue */
-#define LOOK_AGAIN_US    50000u /* no grant becomes overdue sooner than this */
-#define OVERDUE_MIN_US   50000u
-#define OVERDUE_FIRST_US 500000u /* of a function nobody has finished yet: there is no history to judge by   \
-                                  */
-#define LOOKED_AT_MAX  8u        /* overdue tasks a list, when the idle hold the oldest already */
-#define AGAIN_STEP_MAX 64u       /* granted again in one step */
+#define SCAN_EVERY_US  1000u  /* between two looks at what is overdue */
+#define LOOK_AGAIN_US  50000u /* no grant becomes overdue sooner than this */
+#define OVERDUE_MIN_US 50000u
+#define OVERDUE_FIRST_US                                                                                     \
+    500000u                /* of a function nobody has finished yet: there is no history to judge by         \
+                            */
+#define LOOKED_AT_MAX  8u  /* overdue tasks a list, when the idle hold the oldest already */
+#define AGAIN_STEP_MAX 64u /* granted again in one step */
 #define ROUND_US       1000u
 #define GAP_MAX_US     1024000u
 #define SIGNALLED_MAX  64u

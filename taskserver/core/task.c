@@ -50,7 +50,8 @@ size_t task_waiting_bytes(uint32_t fn, uint32_t nslots)
     return slots_bytes(fn, nslots) + bitmap_bytes(nslots);
 }
 
-/* 24: the table doubles at one entry a chain, so 16 bytes an entry, and the array before it while that is moved. */
+/* 24: the table doubles at one entry a chain, so 16 bytes an entry, and the array before it while that is
+ * moved. */
 size_t task_need(uint32_t fn, uint32_t nslots, size_t payload_len)
 {
     return sizeof(struct task) + 24 + pool_round(payload_len) +

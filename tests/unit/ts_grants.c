@@ -1,4 +1,5 @@
-/* Who is granted what: windows, turns, eager scheduling, hunger, budgets, producers that come, go and return. */
+/* Who is granted what: windows, turns, eager scheduling, hunger, budgets, producers that come, go and return.
+ */
 #include "tests/unit/ts_rig.h"
 
 static void grants_stay_within_the_window(void **state)

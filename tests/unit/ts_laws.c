@@ -90,7 +90,11 @@ static void law3_a_duplicate_within_one_batch(void **state)
     struct buf b = {0}, batch = {0};
     (void)state;
     body_fan(&b, SUM_I64, 2);
-    struct commit c = {.kind = COMMIT_DONE, .job = g.job, .task = g.task, .hash = g.hash, .executed = 1,
+    struct commit c = {.kind = COMMIT_DONE,
+                       .job = g.job,
+                       .task = g.task,
+                       .hash = g.hash,
+                       .executed = 1,
                        .body = buf_bytes(&b)};
     commit_put(&batch, &c);
     commit_put(&batch, &c);
@@ -182,7 +186,8 @@ static void law5_what_was_not_granted_cannot_be_committed(void **state)
     rig_close(&r);
 }
 
-/* Law 6: the same name with other content is dropped, and is nobody's fault: it may be from before a failover. */
+/* Law 6: the same name with other content is dropped, and is nobody's fault: it may be from before a
+ * failover. */
 static void law6_other_content_is_dropped(void **state)
 {
     struct rig r;
@@ -233,10 +238,10 @@ static void law7_a_frontier_is_an_ordinary_commit(void **state)
     struct buf b = {0};
     struct op half = {.kind = OP_TASK, .name = 3, .fn = SUM_I64, .nslots = 3, .nset = 2, .to = slot(1, 0)};
     (void)state;
-    put_name(&b, 0, 0);  /* 1: the root's successor */
-    put_name(&b, 0, 1);  /* 2: a child that ran within */
-    put_name(&b, 2, 0);  /* 3: its successor, with two of three values */
-    put_name(&b, 2, 3);  /* 4: its third child */
+    put_name(&b, 0, 0); /* 1: the root's successor */
+    put_name(&b, 0, 1); /* 2: a child that ran within */
+    put_name(&b, 2, 0); /* 3: its successor, with two of three values */
+    put_name(&b, 2, 3); /* 4: its third child */
     body_wait(&b, 1, SUM_I64, 2, HOME);
     put_task(&b, &half);
     put_task_value(&b, &half, &(struct op_value){.slot = 0, .value = cx_v_i64(1)});

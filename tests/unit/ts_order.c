@@ -15,8 +15,13 @@ static void drain(struct rig *r, int64_t *args, size_t n)
 
 static void child_with(struct buf *b, uint32_t name, int64_t arg, int32_t priority)
 {
-    struct op op = {.kind = OP_TASK, .name = name, .fn = FN_A, .nslots = 1, .to = slot(1, name - 2),
-                    .flags = TASK_FULL | (priority ? TASK_PRIORITY : 0), .priority = priority};
+    struct op op = {.kind = OP_TASK,
+                    .name = name,
+                    .fn = FN_A,
+                    .nslots = 1,
+                    .to = slot(1, name - 2),
+                    .flags = TASK_FULL | (priority ? TASK_PRIORITY : 0),
+                    .priority = priority};
     put_task(b, &op);
     put_task_value(b, &op, &(struct op_value){.value = cx_v_i64(arg)});
 }
@@ -124,8 +129,13 @@ static void serve_tasks(struct rig *r, size_t n, uint64_t ns, unsigned count[8])
     rig_window(r, 1, 1);
     for (size_t i = 0; i < n; i++) {
         struct grant g = rig_grant(r, 0);
-        struct commit c = {.kind = COMMIT_DONE, .job = g.job, .task = g.task, .hash = g.hash, .elapsed_ns = ns,
-                           .executed = 1, .body = buf_bytes(&b)};
+        struct commit c = {.kind = COMMIT_DONE,
+                           .job = g.job,
+                           .task = g.task,
+                           .hash = g.hash,
+                           .elapsed_ns = ns,
+                           .executed = 1,
+                           .body = buf_bytes(&b)};
         count[g.job.lo]++;
         buf_clear(&batch);
         commit_put(&batch, &c);
@@ -220,7 +230,8 @@ static void what_cannot_win_is_pruned_unrun(void **state)
         put_name(&b, 0, i);
     body_wait(&b, 1, MIN_I64, 4, HOME);
     for (uint32_t i = 0; i < 4; i++)
-        body_child_with(&b, i + 2, FN_A, slot(1, i), (cx_opts){.bound_kind = CX_BOUND_MIN, .bound = bounds[i]});
+        body_child_with(&b, i + 2, FN_A, slot(1, i),
+                        (cx_opts){.bound_kind = CX_BOUND_MIN, .bound = bounds[i]});
     rig_commit(&r, 1, &g, &b);
     g = rig_grant(&r, 0); /* may be as good as 10, and is 12 */
     put_bound(&b, CX_BOUND_MIN, 12);

@@ -1,4 +1,5 @@
-/* Restart: the log replayed, wherever it ends, is the state; so is a snapshot. What does not fit is refused. */
+/* Restart: the log replayed, wherever it ends, is the state; so is a snapshot. What does not fit is refused.
+ */
 #include "tests/unit/ts_rig.h"
 
 /* A job with a bit of everything in the table, half way. */
@@ -6,8 +7,13 @@ static void half_way(struct rig *r)
 {
     struct buf b = {0};
     struct grant g;
-    struct op addr = {.kind = OP_TASK, .name = 5, .fn = FN_B, .nslots = 2, .flags = TASK_FULL | TASK_PRIORITY,
-                      .priority = -3, .to = slot(2, 0)};
+    struct op addr = {.kind = OP_TASK,
+                      .name = 5,
+                      .fn = FN_B,
+                      .nslots = 2,
+                      .flags = TASK_FULL | TASK_PRIORITY,
+                      .priority = -3,
+                      .to = slot(2, 0)};
     rig_open(r, (struct ts_config){0});
     rig_join(r, 1, 1);
     rig_submit(r, 1);

@@ -1,5 +1,5 @@
-/* A task server core under test: events in, effects looked at, invariants checked after every step, and the log
- * kept, so that in the end it can be replayed and compared. */
+/* A task server core under test: events in, effects looked at, invariants checked after every step, and the
+ * log kept, so that in the end it can be replayed and compared. */
 #ifndef TESTS_UNIT_TS_RIG_H
 #define TESTS_UNIT_TS_RIG_H
 
@@ -145,7 +145,7 @@ static inline void rig_restart(struct rig *r, size_t n)
     struct reader at = reader_of(buf_bytes(&r->log.bytes));
     for (size_t i = 0; i < n; i++)
         get_raw(&at, get_u64(&at));
-    r->log.bytes.len = (size_t)(at.at - r->log.bytes.data);
+    r->log.bytes.len = n ? (size_t)(at.at - r->log.bytes.data) : 0;
     r->log.n = n;
     ts_replayed(r->ts, r->now);
     ts_check(r->ts);
@@ -160,9 +160,15 @@ static inline struct id rig_job(uint64_t n)
 
 static inline struct ts_submit rig_submission(uint64_t job, struct bytes args, uint32_t nargs)
 {
-    return (struct ts_submit){.job = rig_job(job), .modules = 1, .module = {{.arch = "x86_64"}},
-                              .functions = bytes_str("a,b,c"), .fn = FN_A, .nargs = nargs, .args = args,
-                              .owner = bytes_str("ann"), .label = bytes_str("test")};
+    return (struct ts_submit){.job = rig_job(job),
+                              .modules = 1,
+                              .module = {{.arch = "x86_64"}},
+                              .functions = bytes_str("a,b,c"),
+                              .fn = FN_A,
+                              .nargs = nargs,
+                              .args = args,
+                              .owner = bytes_str("ann"),
+                              .label = bytes_str("test")};
 }
 
 static inline void rig_submit_as(struct rig *r, const struct ts_submit *s)
@@ -180,7 +186,8 @@ static inline void rig_join_arch(struct rig *r, uint32_t peer, const char *arch,
 {
     char name[16];
     snprintf(name, sizeof name, "p%u", peer);
-    rig_step(r, (struct ts_event){.kind = TS_PRODUCER_JOINED, .peer = peer,
+    rig_step(r, (struct ts_event){.kind = TS_PRODUCER_JOINED,
+                                  .peer = peer,
                                   .u.joined = {.name = name, .arch = arch, .threads = 1}});
     rig_step(r, (struct ts_event){.kind = TS_PRODUCER_WINDOW, .peer = peer, .u.window = window});
 }
@@ -206,10 +213,11 @@ static inline void rig_tick(struct rig *r, uint64_t after_us)
     rig_step(r, (struct ts_event){.kind = TS_TICK});
 }
 
-static inline void rig_client(struct rig *r, enum ts_event_kind kind, uint32_t peer, uint64_t job, const char *owner)
+static inline void rig_client(struct rig *r, enum ts_event_kind kind, uint32_t peer, uint64_t job,
+                              const char *owner)
 {
-    rig_step(r, (struct ts_event){.kind = kind, .peer = peer, .req = 7, .job = rig_job(job),
-                                  .u.owner = bytes_str(owner)});
+    rig_step(r, (struct ts_event){
+                    .kind = kind, .peer = peer, .req = 7, .job = rig_job(job), .u.owner = bytes_str(owner)});
 }
 
 static inline void rig_commits(struct rig *r, uint32_t peer, const struct buf *batch)
@@ -221,8 +229,13 @@ static inline void rig_commit_kind(struct rig *r, uint32_t peer, const struct gr
                                    struct bytes body)
 {
     struct buf batch = {0};
-    struct commit c = {.kind = kind, .job = g->job, .task = g->task, .hash = g->hash, .elapsed_ns = 1000,
-                       .executed = kind == COMMIT_DONE, .body = body};
+    struct commit c = {.kind = kind,
+                       .job = g->job,
+                       .task = g->task,
+                       .hash = g->hash,
+                       .elapsed_ns = 1000,
+                       .executed = kind == COMMIT_DONE,
+                       .body = body};
     commit_put(&batch, &c);
     rig_commits(r, peer, &batch);
     buf_free(&batch);
@@ -255,7 +268,8 @@ static inline void body_set_i64(struct buf *b, struct ref to, int64_t v)
 /* A successor with n open slots. */
 static inline void body_wait(struct buf *b, uint32_t name, uint32_t fn, uint32_t n, struct ref home)
 {
-    struct op op = {.kind = OP_TASK, .name = name, .fn = fn, .nslots = n, .to = home, .flags = n ? 0 : TASK_FULL};
+    struct op op = {
+        .kind = OP_TASK, .name = name, .fn = fn, .nslots = n, .to = home, .flags = n ? 0 : TASK_FULL};
     put_task(b, &op);
 }
 
@@ -270,8 +284,14 @@ static inline void body_child(struct buf *b, uint32_t name, uint32_t fn, int64_t
 
 static inline void body_child_with(struct buf *b, uint32_t name, uint32_t fn, struct ref home, cx_opts opts)
 {
-    struct op op = {.kind = OP_TASK, .name = name, .fn = fn, .to = home, .flags = TASK_FULL,
-                    .priority = opts.priority, .bound_kind = (uint8_t)opts.bound_kind, .bound = opts.bound};
+    struct op op = {.kind = OP_TASK,
+                    .name = name,
+                    .fn = fn,
+                    .to = home,
+                    .flags = TASK_FULL,
+                    .priority = opts.priority,
+                    .bound_kind = (uint8_t)opts.bound_kind,
+                    .bound = opts.bound};
     op.flags |= (opts.priority ? TASK_PRIORITY : 0) | (opts.bound_kind ? TASK_BOUND : 0);
     put_task(b, &op);
 }
@@ -306,7 +326,8 @@ static inline const struct ts_effect *rig_fx(const struct rig *r, enum ts_effect
     return NULL;
 }
 
-/* The nth grant of the last step; its values are copied to a place of their own, lost at the next call but 63. */
+/* The nth grant of the last step; its values are copied to a place of their own, lost at the next call
+ * but 63. */
 static inline struct grant rig_grant(const struct rig *r, size_t nth)
 {
     static uint8_t values[64][256];
