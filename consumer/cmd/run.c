@@ -21,7 +21,9 @@ struct request {
     cx_value args[CX_ARGS_MAX];
     void *owned[CX_ARGS_MAX];
     struct buf input_bytes;
-    bool waits; /* run, not submit */
+    char label[TS_LABEL_MAX + 1];      /* the call as it was written, when none is given */
+    const char *word[CX_ARGS_MAX + 2]; /* as they were written: module, function, arguments */
+    int words;
 };
 
 enum { KEY_INPUT = 0x200, KEY_OUTPUT, KEY_ID, KEY_PRIORITY, KEY_WEIGHT, KEY_LABEL };
@@ -58,6 +60,8 @@ static error_t take_word(struct request *r, char *arg, struct argp_state *state)
 {
     char why[ARG_WHY_MAX];
     uint32_t n = r->what.nargs;
+    if (r->words < (int)(sizeof r->word / sizeof r->word[0]))
+        r->word[r->words++] = arg;
     if (state->arg_num == 0) {
         r->what.module = arg;
         return 0;
@@ -135,6 +139,17 @@ static void choose_id(struct request *r)
         if (getrandom(&id, sizeof id, 0) == (ssize_t)sizeof id && !id_is_zero(id))
             id_hex(id, r->id);
     r->what.id = r->id;
+}
+
+/* "fib 30" says more in a listing than nothing does. */
+static void default_label(struct request *r)
+{
+    size_t at = 0;
+    if (r->what.label != NULL)
+        return;
+    for (int i = 1; i < r->words && at < sizeof r->label; i++)
+        at += (size_t)snprintf(r->label + at, sizeof r->label - at, "%s%s", at > 0 ? " " : "", r->word[i]);
+    r->what.label = r->label;
 }
 
 static int read_input(struct request *r)
@@ -222,13 +237,14 @@ static int call(int argc, char **argv, bool waits)
               : "Submit FUNCTION of MODULE.so as a job and print the job's id.\v"
                 "Arguments as for cx run. `cx wait ID` prints the result.";
     struct argp argp = {options, parse, "MODULE.so FUNCTION [ARGUMENT...]", doc, COMMON_CHILDREN, NULL, NULL};
-    struct request r = {.waits = waits};
+    struct request r = {0};
     cx_net *net = NULL;
     int code;
     r.what.args = r.args;
     protect_negatives(argc, argv);
     argp_parse(&argp, argc, argv, 0, NULL, &r);
     choose_id(&r);
+    default_label(&r);
     if ((code = read_input(&r)) == 0 && (code = open_network(&net)) == 0)
         code = waits ? run_job(net, &r) : submit_job(net, &r);
     cx_close(net);

@@ -55,18 +55,17 @@ void show_jobs(const struct buf *rows)
     char hex[ID_HEX_MAX], ready[SHORT_MAX], waiting[SHORT_MAX], done[SHORT_MAX], age[SHORT_MAX];
     cJSON *all = common.json ? cJSON_CreateArray() : NULL;
     if (all == NULL)
-        printf("%-32s %-9s %-12s %7s %7s %7s %7s %8s  %s\n", "JOB", "STATE", "FUNCTION", "READY", "WAITING",
-               "RUNNING", "DONE", "AGE", "LABEL");
+        printf("%-32s %-9s %7s %7s %7s %7s %8s  %s\n", "JOB", "STATE", "READY", "WAITING", "RUNNING", "DONE",
+               "AGE", "LABEL");
     EACH_ROW(struct job_row, r, rows)
     {
         id_hex(r.id, hex);
         if (all != NULL)
             cJSON_AddItemToArray(all, json_job(&r));
         else
-            printf("%-32s %-9s %-12s %7s %7s %7" PRIu64 " %7s %8s  %s\n", hex, state_name(r.state),
-                   r.function, show_count((double)r.ready, ready), show_count((double)r.waiting, waiting),
-                   r.granted, show_count((double)r.executed, done), show_time((double)r.age_us / 1e6, age),
-                   r.label);
+            printf("%-32s %-9s %7s %7s %7" PRIu64 " %7s %8s  %s\n", hex, state_name(r.state),
+                   show_count((double)r.ready, ready), show_count((double)r.waiting, waiting), r.granted,
+                   show_count((double)r.executed, done), show_time((double)r.age_us / 1e6, age), r.label);
     }
     if (all != NULL)
         print_json(all);

@@ -25,7 +25,8 @@ void call_add(struct client *c, struct call *call)
 {
     call->state = CALL_IDLE;
     call->req = 0;
-    call->born_us = c->now_us;
+    if (c->needed_us == 0)
+        c->needed_us = c->now_us;
     call->prev = c->calls_end;
     call->next = NULL;
     *(c->calls_end != NULL ? &c->calls_end->next : &c->calls) = call;
@@ -152,15 +153,19 @@ static bool is_up(const struct client *c, const struct call *call)
     return c->link[call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS].state == LINK_UP;
 }
 
+/* A network that was never reached is given up after the grace, which counts from when it was first needed: a
+ * caller that waits in slices of a tenth of a second gives it as long as one that waits for ever. */
 static uint64_t call_limit(const struct client *c, const struct call *call)
 {
-    uint64_t grace = call->born_us + c->grace_us;
+    uint64_t grace = c->needed_us + c->grace_us;
     bool patient = c->ever_up || is_up(c, call);
     return patient || grace > call->deadline_us ? call->deadline_us : grace;
 }
 
 static void no_network(struct client *c, struct call *call)
 {
+    if (call->job != NULL)
+        call->job->wanted = false; /* until it is asked about again */
     call_done(c, call, CX_ENONET, "no network at %s (%s): is %s running? try: cx local", links_where(c),
               c->trouble, c->by_broker && c->targets == 0 ? "cx-broker" : "cx-taskserver");
 }
@@ -168,7 +173,8 @@ static void no_network(struct client *c, struct call *call)
 static void call_expire(struct client *c, struct call *call)
 {
     bool up = is_up(c, call);
-    if (!up && (!c->ever_up || call->kind != CALL_WAIT))
+    bool given_up = !c->ever_up && c->needed_us + c->grace_us <= c->now_us;
+    if (!up && (given_up || call->kind != CALL_WAIT))
         no_network(c, call);
     else if (call->kind == CALL_WAIT)
         call_done(c, call, CX_ETIMEOUT, "the job is still running and goes on%s%s%s; wait for it again",

@@ -111,6 +111,8 @@ void client_step(struct client *c, const struct client_event *event, struct clie
     on_event[event->kind](c, event);
     calls_send(c);
     links_tend(c);
+    if (c->calls == NULL && !jobs_need(c))
+        c->needed_us = 0;
     c->out = NULL;
 }
 

@@ -67,7 +67,7 @@ struct call {
     /* the core's */
     struct call *prev, *next;
     enum call_state state;
-    uint64_t req, born_us, retry_us;
+    uint64_t req, retry_us;
     uint32_t blob_at;
     char full_text[256];
     bool full;      /* SUBMIT: the server was full; retry_us says when to ask again */

@@ -36,6 +36,7 @@ struct client {
     bool ever_up;
     char trouble[CLIENT_TEXT_MAX]; /* why the last link was lost or not made */
     uint64_t grace_us, random, reqs, now_us;
+    uint64_t needed_us;             /* since when something has needed the network; 0: nothing does */
     struct call *calls, *calls_end; /* in order of arrival */
     struct client_job *jobs;
     uint8_t known[KNOWN_BLOBS_MAX][CLIENT_SHA_BYTES]; /* blobs that this server has confirmed to hold */

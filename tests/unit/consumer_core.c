@@ -256,6 +256,35 @@ static void a_network_never_reached_is_told_after_a_grace(void **state)
     world_end(&w);
 }
 
+/* cx wait shows progress, so it waits in slices. */
+static void waiting_in_slices_gives_the_network_its_time(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}};
+    (void)state;
+    world_start(&w, "a:1");
+    uint64_t start = w.now;
+    while (w.now < start + GRACE - 100000) {
+        struct call call = about(&job, CALL_WAIT, w.now + 100000);
+        ask(&w, &call);
+        tick_at(&w, w.now + 100000);
+        assert_int_equal(call.code, CX_ETIMEOUT);
+    }
+    struct call last = about(&job, CALL_WAIT, w.now + 100000), next = last;
+    ask(&w, &last);
+    tick_at(&w, w.now + 100000);
+    assert_int_equal(last.code, CX_ENONET);
+    ask(&w, &next); /* and it is tried anew */
+    next.deadline_us = UINT64_MAX;
+    tick_at(&w, w.now + GRACE / 2);
+    assert_false(next.done);
+    welcome(&w);
+    result(&w, sent(&w, LINK_TASKS, SEND_WATCH), 1, "v", "");
+    assert_true(next.done && next.code == 0);
+    buf_free(&job.value);
+    world_end(&w);
+}
+
 static void a_network_once_reached_is_waited_for(void **state)
 {
     struct world w;
@@ -819,6 +848,7 @@ int main(void)
         cmocka_unit_test(two_clients_do_not_come_back_together),
         cmocka_unit_test(every_address_is_tried_in_order),
         cmocka_unit_test(a_network_never_reached_is_told_after_a_grace),
+        cmocka_unit_test(waiting_in_slices_gives_the_network_its_time),
         cmocka_unit_test(a_network_once_reached_is_waited_for),
         cmocka_unit_test(a_refusal_is_final),
         cmocka_unit_test(answers_find_their_questions),
