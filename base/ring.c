@@ -124,6 +124,8 @@ static void copy_out(struct ring_reader *r, uint32_t at, void *data, uint32_t le
 
 static void append_out(struct ring_reader *r, struct buf *out, uint32_t len)
 {
+    if (!len)
+        return;
     buf_reserve(out, len);
     copy_out(r, r->tail + FRAME_HEAD, out->data + out->len, len);
     out->len += len;

@@ -85,14 +85,14 @@ void commits_read(struct pd *pd, const struct pd_event *ev, struct pd_effects *o
     struct seat *s = &pd->seat[ev->seat];
     struct reader r = reader_of(ev->data);
     const char *wrong = NULL;
-    const uint8_t *good = r.at;
+    const uint8_t *from = r.at, *good = r.at;
     while (!wrong && reader_more(&r)) {
         wrong = read_one(pd, j, s, &r);
         if (!wrong)
             good = r.at;
     }
-    if (good > ev->data.data)
-        send(pd, bytes_of(ev->data.data, (size_t)(good - ev->data.data)), out);
+    if (good > from)
+        send(pd, bytes_of(from, (size_t)(good - from)), out);
     if (wrong) {
         job_misbehaved(pd, j, ev->seat, wrong, out);
         return;
