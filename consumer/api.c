@@ -109,6 +109,14 @@ static int check_submission(const cx_net *net, const cx_submission *what)
     return 0;
 }
 
+/* A large input takes its time to send: a second more for each MiB, unless the caller has said how long. */
+static uint64_t submit_deadline(const cx_net *net, const cx_submission *what)
+{
+    if (what->timeout_ms != 0)
+        return deadline_of(what->timeout_ms);
+    return deadline_of(net->timeout_ms + (int)(what->input_len >> 20) * 1000);
+}
+
 static int submit_loaded(cx_net *net, const cx_submission *what, struct module *m, cx_job **out)
 {
     struct submit s = {.module = m,
@@ -117,7 +125,7 @@ static int submit_loaded(cx_net *net, const cx_submission *what, struct module *
                        .priority = what->priority,
                        .weight = what->weight,
                        .label = bytes_str(what->label != NULL ? what->label : "")};
-    uint64_t deadline = deadline_of(what->timeout_ms != 0 ? what->timeout_ms : net->timeout_ms);
+    uint64_t deadline = submit_deadline(net, what);
     int err;
     if ((err = module_function(net, m, what->function, &s.fn)) == 0 &&
         (err = take_id(net, what->id, &s.job)) == 0 && (err = pack_args(net, what, &s.args)) == 0 &&

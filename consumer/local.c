@@ -1,5 +1,6 @@
 #include "consumer/local.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,11 +384,15 @@ static void cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-/* How many workers have started; fewer than wanted only when the system has no more threads. */
+/* How many workers have started; fewer than wanted only when the system has no more threads. Signals are for
+ * the program's own threads. */
 static unsigned start_workers(struct local *l, unsigned n)
 {
     l->worker = calloc(n, sizeof *l->worker);
+    sigset_t all, before;
     must(l->worker != NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&l->lock);
     for (unsigned i = 0; i < n; i++) {
         struct worker *w = &l->worker[i];
@@ -401,6 +406,7 @@ static unsigned start_workers(struct local *l, unsigned n)
         worker_join(l, w);
     }
     pthread_mutex_unlock(&l->lock);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return l->workers;
 }
 

@@ -151,9 +151,12 @@ static int get_result(const cx_Msg *m, struct client_event *e, struct row_room *
     e->state = m->body.result.state;
     e->data = m->body.result.value;
     e->text = m->body.result.reason;
-    if (e->state == CX_DONE)
-        get_value(&r);
-    return e->state == CX_RUNNING || r.bad || (e->state == CX_DONE && reader_more(&r)) ? CX_EPROTO : 0;
+    if (e->state == CX_RUNNING)
+        return CX_EPROTO;
+    if (e->state != CX_DONE)
+        return 0;
+    cx_value v = get_value(&r);
+    return r.bad || reader_more(&r) || v.type > CX_BYTES ? CX_EPROTO : 0;
 }
 
 static int get_text(const cx_Msg *m, struct client_event *e, struct row_room *room)

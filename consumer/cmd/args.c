@@ -5,17 +5,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cx/error.h"
 
 int read_whole_file(const char *path, size_t max, struct buf *out, char why[ARG_WHY_MAX])
 {
     FILE *f = fopen(path, "rbe");
+    struct stat st;
     size_t n = 0;
     if (f == NULL) {
         snprintf(why, ARG_WHY_MAX, "cannot open %s: %s", path, strerror(errno));
         return errno == ENOENT ? CX_ENOTFOUND : CX_EIO;
     }
+    if (fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && (size_t)st.st_size <= max)
+        buf_reserve(out, (size_t)st.st_size + (64u << 10)); /* a large one is not copied while it grows */
     do {
         out->len += n;
         buf_reserve(out, 64u << 10);

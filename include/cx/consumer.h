@@ -6,8 +6,9 @@
  *         cx_run(net, "fib.so", "fib", 1, (cx_value[]){cx_v_i64(30)}, &v) == 0)
  *         printf("%lld\n", (long long)v.as.i64);
  *
- * A network is an address ("host:port" of a task server, or "broker:host:port"), or "local://", an engine inside
- * this process: the same core, no network. A job has a 128-bit id that the consumer chooses, written as 32 hex
+ * A network is an address: "host:port" of a task server, or several, separated by commas, of which the first that
+ * answers is taken; "broker:host:port" or "broker:host:port/network"; or "local://", an engine inside this process:
+ * the same core, no network (options: "local://?threads=4&collapse=0"). A job has a 128-bit id that the consumer chooses, written as 32 hex
  * digits; submitting the same id again is harmless, so a retry is safe. A job outlives its consumer: detach, and
  * attach again later by id. Connections are made, lost and made again behind this interface; only time-outs show.
  *
@@ -33,7 +34,8 @@ typedef struct cx_job cx_job;
 #define CX_JOB_ID_SIZE 33 /* 32 hex digits and the terminating zero */
 
 /* Opens a network. address NULL: the environment CX_NETWORK, else ~/.config/cx/cx.conf, else "local://".
- * Credentials: the directory CX_CREDENTIALS, else the configuration's, else ~/.config/cx. Returns at once for
+ * Credentials: the directory CX_CREDENTIALS, else the configuration's, else ~/.config/cx; where it has several
+ * consumers', CX_CONSUMER names one, and where it has none, an administrator's is taken. Returns at once for
  * remote networks; CX_ENONET shows when something is asked of it within its time-out. */
 CX_API int cx_open(const char *address, cx_net **out);
 CX_API int cx_open_with(const char *address, const char *credentials_dir, cx_net **out);
@@ -54,7 +56,7 @@ typedef struct cx_submission {
     int32_t priority;         /* between jobs: higher first */
     uint32_t weight;          /* share among jobs of equal priority; 0 means 1 */
     const char *label;        /* free text, up to 255 bytes */
-    int timeout_ms;           /* for the acknowledgement; 0: 30 s; negative: for ever */
+    int timeout_ms;           /* for the acknowledgement; 0: 30 s, and 1 s a MiB of input; negative: for ever */
 } cx_submission;
 
 /* Submits; returns when the network has acknowledged the job (it then survives what the network's promise says). */
@@ -83,10 +85,11 @@ CX_API int cx_cancel(cx_job *job);
 /* Tells the network that the result is no longer needed. Done by itself after cx_run and cx_map. */
 CX_API int cx_forget(cx_job *job);
 
-/* Submit, wait, forget, in one call. The result's bytes, if any, are malloc'ed: free((void *)result->as.bytes). */
+/* Submit, wait, forget, in one call; submits again if the server loses the job (a restart without a journal). The result's bytes, if any, are malloc'ed: free((void *)result->as.bytes). */
 CX_API int cx_run(cx_net *net, const char *module, const char *function, uint32_t nargs, const cx_value *args,
                   cx_value *result);
-/* Parallel map: function(item) for each item, results in order; one job, n tasks. Results' bytes as in cx_run. */
+/* Parallel map: function(item) for each item, results in order; one job, n tasks. Results may be of any type, their
+ * bytes as in cx_run. Items together, and results together, have at most CX_VALUE_BYTES_MAX bytes. */
 CX_API int cx_map(cx_net *net, const char *module, const char *function, uint32_t n, const cx_value *items,
                   cx_value *results);
 
