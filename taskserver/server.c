@@ -246,6 +246,8 @@ static int open_state(struct taskserver *s, char *why)
         code = open_journal(s, poster, why);
     if (code)
         return code;
+    if (ts_now(s->ts) > taskserver_now(s)) /* the machine's clock has been set back since */
+        s->epoch_us += ts_now(s->ts) - taskserver_now(s);
     ts_replayed(s->ts, taskserver_now(s));
     return 0;
 }

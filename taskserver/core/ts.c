@@ -107,6 +107,11 @@ uint64_t ts_lsn(const struct ts *ts)
     return ts->lsn;
 }
 
+uint64_t ts_now(const struct ts *ts)
+{
+    return ts->now_us;
+}
+
 /* ---- Restart ---- */
 
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn)
