@@ -326,7 +326,8 @@ static bool poll_stillborn(struct runners *rs)
 
 bool runners_poll(struct runners *rs)
 {
-    bool any = poll_starting(rs) | poll_stillborn(rs);
+    bool any = poll_starting(rs);
+    any |= poll_stillborn(rs);
     for (uint32_t i = 0; i < rs->config.seats; i++)
         any |= poll_seat(rs, i);
     return any;

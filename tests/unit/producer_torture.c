@@ -3,10 +3,10 @@
  * dropped it. CX_SEED=n repeats one run. */
 #include "producer_rig.h"
 
-#define SEATS   3u
-#define TASKS   4000u
-#define JOBS    4u
-#define STEPS   6000u
+#define SEATS 3u
+#define TASKS 4000u
+#define JOBS  4u
+#define STEPS 6000u
 
 enum fate { UNKNOWN, HELD, COMMITTED, DROPPED };
 
