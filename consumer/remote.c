@@ -126,6 +126,20 @@ static int call_fault(cx_job *job, const struct call *call)
     return fault(job->net, call->code, "job %s: %s", job->hex, call->text);
 }
 
+/* The last watch of a job that has ended told what it had done a moment before; its row in the server's list,
+ * if it is there still, has it all. */
+static void complete_progress(cx_job *job, cx_progress *p)
+{
+    struct job_row row;
+    if (job_row(job, &row) < 0)
+        return;
+    p->ready = p->waiting = p->granted = 0;
+    p->executed = row.executed;
+    p->duplicates = row.duplicates;
+    p->busy_s = (double)row.busy_ns / 1e9;
+    p->age_s = (double)row.age_us / 1e6;
+}
+
 static int remote_progress(cx_job *job, uint64_t deadline_us, cx_progress *out)
 {
     struct remote *r = of(job->net);
@@ -143,6 +157,8 @@ static int remote_progress(cx_job *job, uint64_t deadline_us, cx_progress *out)
                          .busy_s = (double)j->progress.busy_ns / 1e9,
                          .age_s = (double)j->progress.age_us / 1e6};
     pthread_mutex_unlock(&r->lock);
+    if (out->state != CX_RUNNING)
+        complete_progress(job, out);
     return 0;
 }
 

@@ -249,7 +249,6 @@ static void *loop_main(void *arg)
     uint64_t due;
     while (tend(r, &due))
         rpc_run(r->rpc, due, NULL, NULL);
-    rpc_free(r->rpc);
     return NULL;
 }
 
@@ -286,4 +285,5 @@ void loop_stop(struct remote *r)
     pthread_mutex_unlock(&r->lock);
     loop_wake(r);
     pthread_join(r->thread, NULL);
+    rpc_free(r->rpc); /* only now: the wake-up may have come when the thread was about to end by itself */
 }

@@ -301,6 +301,20 @@ static void progress_is_told(cx_net *net)
     cx_job_free(job);
 }
 
+static void progress_is_complete_in_the_end(cx_net *net)
+{
+    static const cx_value args[] = {{{.i64 = 30}, 0, CX_I64}, {{.i64 = 10}, 0, CX_I64}};
+    cx_submission what = {.module = SPIN, .function = "spins", .nargs = 2, .args = args};
+    cx_job *job = submit(net, &what);
+    cx_progress p;
+    expect(net, cx_wait(job, -1, NULL), CX_OK);
+    expect(net, cx_job_progress(job, &p), CX_OK);
+    assert_int_equal(p.state, CX_DONE);
+    assert_true(p.executed >= 31 && p.ready + p.waiting + p.granted == 0);
+    expect(net, cx_forget(job), CX_OK);
+    cx_job_free(job);
+}
+
 static void a_handle_may_be_dropped_while_the_job_runs(cx_net *net)
 {
     cx_job *job = submit_long(net), *again;
@@ -534,6 +548,7 @@ const struct suite_test consumer_suite[] = {
     TEST(waiting_ends_at_its_time),
     TEST(another_thread_may_cancel),
     TEST(progress_is_told),
+    TEST(progress_is_complete_in_the_end),
     TEST(a_handle_may_be_dropped_while_the_job_runs),
     TEST(modules_are_checked),
     TEST(limits_are_named),
