@@ -240,16 +240,15 @@ static int open_state(struct taskserver *s, char *why)
                                  .total_max = s->config.blobs_max,
                                  .ttl_us = s->config.blob_ttl_us};
     int code = state_lock(s->config.state, &s->lock, why);
-    if (!code)
-        code = blobs_open(&blobs, taskserver_now(s), &s->blobs, why);
     if (!code && s->config.journal)
         code = open_journal(s, poster, why);
     if (code)
         return code;
     if (ts_now(s->ts) > taskserver_now(s)) /* the machine's clock has been set back since */
         s->epoch_us += ts_now(s->ts) - taskserver_now(s);
-    ts_replayed(s->ts, taskserver_now(s));
-    return 0;
+    s->started_us = taskserver_now(s);
+    ts_replayed(s->ts, s->started_us);
+    return blobs_open(&blobs, s->started_us, &s->blobs, why);
 }
 
 static int listen_on(struct taskserver *s, char *why)
@@ -289,7 +288,6 @@ int taskserver_start(const struct taskserver_config *config, struct taskserver *
     s->config = *config;
     s->lock = -1;
     s->epoch_us = clock_wall_us() - clock_us();
-    s->started_us = taskserver_now(s);
     random_bytes(&s->incarnation, sizeof s->incarnation);
     s->ts = ts_new(&config->core);
     int code = rpc_new(&s->rpc);

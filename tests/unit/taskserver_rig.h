@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -338,8 +340,8 @@ static inline int blob_put(struct rpc *r, const struct daemon *d, enum role role
 
 static const char the_module[] = "not really a shared object, but the server does not look inside";
 
-/* Submits fib(n) and returns the code of the answer. */
-static inline int submit_fib(struct peer *p, const struct id *job, int64_t n)
+/* Sends a submit of fib(n). */
+static inline uint64_t send_fib(struct peer *p, const struct id *job, int64_t n)
 {
     uint8_t sha256[32];
     struct buf args = {0};
@@ -356,7 +358,13 @@ static inline int submit_fib(struct peer *p, const struct id *job, int64_t n)
     m.body.submit.module[0] = (cx_Module){.arch = bytes_str("x86_64"), .sha256 = bytes_of(sha256, 32)};
     peer_send(p, &m);
     buf_free(&args);
-    return peer_status(p, p->req);
+    return p->req;
+}
+
+/* Submits fib(n) and returns the code of the answer. */
+static inline int submit_fib(struct peer *p, const struct id *job, int64_t n)
+{
+    return peer_status(p, send_fib(p, job, n));
 }
 
 static inline void put_module(struct rpc *r, const struct daemon *d)
