@@ -3,15 +3,16 @@
 #define PROTO_MSG_H
 
 #include "base/bytes.h"
-#include "proto/cx.pb.h"
 #include "cx/error.h"
+#include "proto/cx.pb.h"
 
 #define PROTOCOL_VERSION  1u
 #define MSG_BYTES_MAX     (40u << 20) /* one message on the wire, both ways */
-#define PACKED_BYTES_GOAL (64u << 10) /* a batch of packed records is sent when it is this long, or sooner */
-#define BLOB_CHUNK_MAX    (1u << 20)
-#define BLOB_BYTES_MAX    (1u << 30)
-#define MSG_TEXT_MAX      256
+#define PACKED_BYTES_GOAL (64u << 10) /* a batch of packed records is sent when it is this long, or sooner   \
+                                       */
+#define BLOB_CHUNK_MAX (1u << 20)
+#define BLOB_BYTES_MAX (1u << 30)
+#define MSG_TEXT_MAX   256
 
 /* Decodes one message. Slices in *out point into data, so they live as long as data does. On CX_EPROTO or
  * CX_ELIMIT, text (MSG_TEXT_MAX bytes) says which field of which message and why. */

@@ -28,11 +28,15 @@ static void log_grpc(gpr_log_func_args *a)
 }
 
 /* gRPC 1.51 has no C interface for the lowest TLS version. Its list of TLS 1.2 ciphers can be set, though:
- * with none in it but ones for RSA keys, and no key of ours being RSA, both sides can agree only on TLS 1.3.
- */
-static void configure_grpc(void)
+ * with none in it but one for RSA keys, and no key of ours being RSA, both sides can agree only on TLS 1.3.
+ * Done before main, when no other thread can be reading the environment. */
+__attribute__((constructor)) static void demand_tls_1_3(void)
 {
     setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
+}
+
+static void configure_grpc(void)
+{
     gpr_set_log_function(log_grpc);
 }
 

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/id.h"
 
-#define PATIENCE_US 30000000
+#define PATIENCE_US 60000000
 
 static void give_up(const char *what)
 {
@@ -16,10 +17,7 @@ static void give_up(const char *what)
 
 uint64_t sum_of(struct bytes data)
 {
-    uint64_t sum = data.len;
-    for (size_t i = 0; i < data.len; i++)
-        sum = sum * 31 + data.data[i];
-    return sum;
+    return hash64(data.data, data.len, 1);
 }
 
 void end_send(struct end *e, const void *data, size_t len)

@@ -16,7 +16,7 @@ struct end {
     uint64_t fills; /* messages given to the runtime */
     uint64_t got;   /* messages */
     uint64_t got_bytes;
-    uint64_t got_sum; /* of all bytes, each with its place */
+    uint64_t got_sum; /* of the messages' hashes */
     int refuse;       /* code to return from `message`, once one came */
     unsigned closed;  /* how often */
     int code;
@@ -28,7 +28,7 @@ extern const struct rpc_handler end_handler; /* accept: the service's context is
 uint64_t sum_of(struct bytes data);
 void end_send(struct end *e, const void *data, size_t len);
 
-/* Runs until *counter is at least n; fails the test after 30 s. */
+/* Runs until *counter is at least n; fails the test after 60 s. */
 void run_until(struct rpc *r, const uint64_t *counter, uint64_t n);
 void run_until_closed(struct rpc *r, const struct end *e);
 
