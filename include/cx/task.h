@@ -84,9 +84,12 @@ struct cx_api {
     void (*offer)(cx_ctx *, uint32_t kind, int64_t value);
     void (*vfail)(cx_ctx *, const char *format, va_list);
     void (*mistyped)(cx_ctx *, uint32_t slot, uint32_t wanted);
-    /* spawn without options; and with one argument, whose two words travel in registers: as.i64, len and type. */
+    /* The usual forms of the above, which cost less: a successor that inherits, a child without options, one with a
+     * single argument (its two words: as.i64, and len with type above it), a returned integer. */
+    cx_ref (*heir)(cx_ctx *, cx_fn fn, uint32_t slots);
     void (*child)(cx_ctx *, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args);
     void (*child1)(cx_ctx *, cx_fn fn, cx_addr home, int64_t as, uint64_t len_and_type);
+    void (*give_i64)(cx_ctx *, int64_t i);
 };
 
 /* The module table, the one symbol a module exports. */
@@ -210,7 +213,7 @@ static inline void cx_return(cx_ctx *cx, cx_value v)
 }
 static inline void cx_return_i64(cx_ctx *cx, int64_t i)
 {
-    cx->api->give(cx, cx_v_i64(i));
+    cx->api->give_i64(cx, i);
 }
 static inline void cx_return_f64(cx_ctx *cx, double d)
 {
@@ -243,7 +246,7 @@ cx_fail(cx_ctx *cx, const char *format, ...)
 /* A successor with n slots that inherits where this task's value goes. It becomes ready when all are set. */
 static inline cx_ref cx_successor(cx_ctx *cx, cx_fn fn, uint32_t n)
 {
-    return cx->api->successor(cx, fn, n, NULL, NULL);
+    return cx->api->heir(cx, fn, n);
 }
 /* A successor whose value goes to an address of one's choice. opts may be NULL. */
 static inline cx_ref cx_successor_to(cx_ctx *cx, cx_fn fn, uint32_t n, cx_addr home, const cx_opts *opts)

@@ -30,11 +30,15 @@ static void fill_tables(struct engine *e)
         e->run[FN_FIRST + i] = m->task[i].run;
         engine_fn_add(e, m->task[i].run, FN_FIRST + i);
     }
-    for (uint32_t fn = 1; fn <= FN_MAX; fn++) {
+    for (uint32_t fn = 1; fn < FN_FIRST + m->tasks; fn++) {
         bool well_known = fn_is_well_known(fn);
-        e->start[fn] = well_known ? wk_start(fn) : cx_v_none();
         e->folds[fn] = well_known && wk_any_order(fn);
-        e->inline_max[fn] = e->folds[fn] ? 64 : FRAME_VALUES;
+        e->heir[fn].start = well_known ? wk_start(fn) : cx_v_none();
+        e->heir[fn].inline_max = e->folds[fn] ? 64 : FRAME_VALUES;
+        e->heir[fn].head = (struct frame_head){.fn = (uint8_t)fn, .state = FRAME_WAITING};
+        e->heir[fn].head.quick = fn >= FN_FIRST                ? QUICK_OWN
+                                 : fn == (uintptr_t)CX_SUM_I64 ? QUICK_SUM
+                                                               : QUICK_NOT;
     }
 }
 
@@ -247,8 +251,9 @@ static bool prune(struct engine *e, struct frame *f)
     return true;
 }
 
-static inline void run(struct engine *e, struct frame *f)
+static inline void run(struct engine *e, struct frame *f, const cx_value *slot)
 {
+    e->ctx.slot = slot;
     e->ctx.slots = f->nslots;
     e->cur = f;
     e->place = (f->place | UINT32_MAX) + 1;
@@ -260,15 +265,13 @@ static inline void run(struct engine *e, struct frame *f)
     }
     e->run[f->head.fn](&e->ctx);
     e->executed++;
-    if (unlikely(!e->did.handed))
-        fail_silent(e);
 }
 
-/* The task has run: its values go, its frame stays as long as children of it are alive. */
+/* The task has run and its values are gone. Its frame stays as long as children of it are alive. */
 static inline void retire(struct engine *e, struct frame *f)
 {
-    if (unlikely(f->head.flags))
-        frame_drop(e, f);
+    if (unlikely(!e->did.handed))
+        fail_silent(e);
     uint32_t children = (uint32_t)e->place + e->did.successors;
     if (children == 0 || (f->refs += children - FRAME_RUNNING_REFS) == 0) {
         frame_release(e, f);
@@ -281,20 +284,25 @@ static inline void retire(struct engine *e, struct frame *f)
     }
 }
 
+/* Tasks with options, bytes or many slots. */
+__attribute__((noinline)) static void run_special(struct engine *e, struct frame *f)
+{
+    if (prune(e, f))
+        return;
+    run(e, f, frame_slots(f));
+    frame_drop(e, f);
+    retire(e, f);
+}
+
 static void run_all(struct engine *e)
 {
     struct frame *f;
     while ((f = e->ready)) {
         e->ready = f->link;
-        e->ctx.slot = f->value;
-        if (unlikely(f->head.flags)) {
-            if (prune(e, f))
-                goto pruned;
-            e->ctx.slot = frame_slots(f);
-        }
-        run(e, f);
-        retire(e, f);
-    pruned:
+        if (unlikely(f->head.flags))
+            run_special(e, f);
+        else
+            run(e, f, f->value), retire(e, f);
         if (--e->until == 0 && must_stop(e))
             return;
     }

@@ -80,6 +80,15 @@ static void dead_give(cx_ctx *cx, cx_value v)
 {
     (void)cx, (void)v;
 }
+static void dead_give_i64(cx_ctx *cx, int64_t i)
+{
+    (void)cx, (void)i;
+}
+static cx_ref dead_heir(cx_ctx *cx, cx_fn fn, uint32_t n)
+{
+    (void)cx, (void)fn, (void)n;
+    return (cx_ref){0};
+}
 static void dead_set(cx_ctx *cx, cx_addr to, cx_value v)
 {
     (void)cx, (void)to, (void)v;
@@ -129,8 +138,10 @@ const struct cx_api engine_api = {
     .offer = api_offer,
     .vfail = api_vfail,
     .mistyped = api_mistyped,
+    .heir = engine_api_heir,
     .child = engine_api_child,
     .child1 = engine_api_child1,
+    .give_i64 = engine_api_give_i64,
 };
 
 const struct cx_api engine_api_dead = {
@@ -147,6 +158,8 @@ const struct cx_api engine_api_dead = {
     .offer = dead_offer,
     .vfail = api_vfail,
     .mistyped = dead_mistyped,
+    .heir = dead_heir,
     .child = dead_child,
     .child1 = dead_child1,
+    .give_i64 = dead_give_i64,
 };

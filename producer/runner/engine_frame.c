@@ -83,6 +83,7 @@ static void wide_init(struct engine *e, struct frame *f)
 
 bool frame_widen(struct engine *e, struct frame *f, const cx_opts *opts)
 {
+    f->head.quick = QUICK_NOT;
     if (opts)
         f->head.flags |= FRAME_OPTS;
     if (f->unset && f->nslots > 64) {

@@ -50,12 +50,19 @@ enum frame_flag {
     FRAME_BORROWED = 16, /* bytes belong to the grant */
 };
 
+/* How a waiting frame takes a plain value. */
+enum frame_quick {
+    QUICK_NOT = 0, /* by engine_deliver() */
+    QUICK_SUM,     /* sums integers; flags are 0 */
+    QUICK_OWN,     /* stores it for a task of the module; slots are in value[] */
+};
+
 /* What a frame begins with after its generation, as one word: spawning writes it at once. */
 struct frame_head {
     uint8_t fn;
     uint8_t state; /* enum frame_state */
     uint8_t flags; /* 0 once the task has run and its values are gone */
-    uint8_t unused;
+    uint8_t quick; /* enum frame_quick */
 };
 
 /* 128 bytes, the first 64 of them all that a release touches. A frame waits with its slots' bitmap; folding
@@ -103,6 +110,13 @@ struct engine_fn {
     struct frame_head head; /* of a child that runs it */
 };
 
+/* What is to be known of a function as a successor. */
+struct engine_heir {
+    struct frame_head head; /* while it waits, without a block */
+    uint32_t inline_max;    /* slots that need no block */
+    cx_value start;         /* where folding starts; none for the module's own */
+};
+
 /* What the running task has done. */
 struct engine_did {
     uint32_t randoms;   /* calls of cx_random so far */
@@ -144,10 +158,9 @@ struct engine {
     size_t wide_bytes;  /* what wide successors add to the commit beyond their memory */
 
     cx_fn run[FN_MAX + 1];
-    cx_value start[FN_MAX + 1];     /* where folding starts; none for the module's own */
-    bool folds[FN_MAX + 1];         /* well-known, and kept as an accumulator */
-    uint8_t inline_max[FN_MAX + 1]; /* slots of a successor that needs no block */
-    struct engine_fn fn[FN_TABLE];  /* by address, open addressing */
+    struct engine_heir heir[FN_MAX + 1];
+    bool folds[FN_MAX + 1];        /* well-known, and kept as an accumulator */
+    struct engine_fn fn[FN_TABLE]; /* by address, open addressing */
 
     struct arena arena;
     struct buf sets;    /* of struct engine_set */
@@ -252,6 +265,7 @@ void engine_deliver(struct engine *e, uint64_t home, uint32_t slot, cx_value v);
 /* The value of a well-known successor whose slots are all set. Bytes are good until the next call. */
 cx_value engine_finish(struct engine *e, struct frame *f);
 void engine_api_give(cx_ctx *cx, cx_value v);
+void engine_api_give_i64(cx_ctx *cx, int64_t i);
 void engine_api_set(cx_ctx *cx, cx_addr to, cx_value v);
 cx_addr engine_api_home(cx_ctx *cx);
 
@@ -259,6 +273,7 @@ cx_addr engine_api_home(cx_ctx *cx);
 
 void engine_fn_add(struct engine *e, cx_fn fn, uint32_t number);
 cx_ref engine_api_successor(cx_ctx *cx, cx_fn fn, uint32_t n, const cx_addr *home, const cx_opts *opts);
+cx_ref engine_api_heir(cx_ctx *cx, cx_fn fn, uint32_t n);
 void engine_api_child(cx_ctx *cx, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args);
 void engine_api_child1(cx_ctx *cx, cx_fn fn, cx_addr home, int64_t as, uint64_t len_and_type);
 void engine_api_spawn(cx_ctx *cx, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args,

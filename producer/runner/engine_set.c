@@ -1,7 +1,5 @@
 #include "producer/runner/engine_impl.h"
 
-#define FN_SUM_I64 ((uintptr_t)CX_SUM_I64)
-
 static void set_inherited(struct engine *e, uint32_t index, cx_value v)
 {
     if (index >= e->inherited) {
@@ -89,7 +87,7 @@ cx_value engine_finish(struct engine *e, struct frame *f)
     const cx_value *slot = frame_slots(f);
     if (e->folds[fn])
         return wk_finish(fn, slot[0], NULL);
-    cx_value acc = e->start[fn];
+    cx_value acc = e->heir[fn].start;
     buf_clear(&e->joined);
     for (uint32_t i = 0; i < f->nslots; i++)
         if (!wk_fold(fn, &acc, slot[i], &e->joined)) {
@@ -131,75 +129,89 @@ __attribute__((noinline)) void engine_deliver(struct engine *e, uint64_t home, u
     complete(e, fill(e, home, slot, v));
 }
 
-/* What follows is the same for what nearly every call is: a plain value, for a task of the module or a
- * successor that sums integers, of at most 64 slots and without options. All else goes to the functions above
- * before anything is changed. These paths call no others, so that the compiler has no registers to save. */
+/* What follows is the same for what nearly every call is: a plain value for a frame that takes it quickly.
+ * All else goes to engine_deliver before anything is changed. These paths call no other function, so that the
+ * compiler has no registers to save. */
 
 /* One test of the bitmap finds out those that are gone, slots out of range and slots set before. */
-static inline bool is_usual(const struct frame *f, uint64_t home, uint32_t slot)
+static inline bool is_open(const struct frame *f, uint64_t home, uint32_t slot)
 {
     return frame_is(f, home) && slot < 64 && f->unset >> slot & 1;
 }
 
-static inline void put_usual(struct engine *e, struct frame *f, uint32_t slot, cx_value v)
+static inline void put_own(struct engine *e, struct frame *f, uint32_t slot, cx_value v)
 {
-    frame_slots(f)[slot] = v;
+    f->value[slot] = v;
     f->unset ^= (uint64_t)1 << slot;
     if (f->unset == 0)
         frame_push(e, f);
 }
 
-/* The last slot of f, which sums integers, is being set, and the sum is known. */
-__attribute__((noinline)) static void complete_sum(struct engine *e, struct frame *f, int64_t sum)
+/* The last slot of f, which sums integers, has been set: the sum goes on, as wk_fold and wk_finish would have
+ * it. */
+__attribute__((noinline)) static void complete_sum(struct engine *e, struct frame *f, uint64_t sum)
 {
     for (;;) {
-        f->unset = 0;
-        f->value[0].as.i64 = sum;
-        if (unlikely(f->head.flags)) {
-            complete(e, f);
-            return;
-        }
         uint64_t home = f->home;
         uint32_t slot = f->home_slot;
+        f->unset = 0;
         frame_release(e, f);
         f = frame_at(e, home);
-        if (unlikely(!is_usual(f, home, slot) || (f->head.fn < FN_FIRST && f->head.fn != FN_SUM_I64))) {
-            engine_deliver(e, home, slot, cx_v_i64(sum));
+        if (unlikely(!is_open(f, home, slot) || f->head.quick == QUICK_NOT)) {
+            engine_deliver(e, home, slot, cx_v_i64((int64_t)sum));
             return;
         }
-        if (f->head.fn != FN_SUM_I64) {
-            put_usual(e, f, slot, cx_v_i64(sum));
+        if (f->head.quick == QUICK_OWN) {
+            put_own(e, f, slot, cx_v_i64((int64_t)sum));
             return;
         }
-        sum = (int64_t)((uint64_t)f->value[0].as.i64 + (uint64_t)sum);
+        sum += (uint64_t)f->value[0].as.i64;
         uint64_t unset = f->unset ^ (uint64_t)1 << slot;
         if (unset) {
             f->unset = unset;
-            f->value[0].as.i64 = sum;
+            f->value[0].as.i64 = (int64_t)sum;
             return;
         }
     }
 }
 
+static inline void deliver_i64(struct engine *e, uint64_t home, uint32_t slot, int64_t i)
+{
+    struct frame *f = frame_at(e, home);
+    if (unlikely(!is_open(f, home, slot) || f->head.quick == QUICK_NOT)) {
+        engine_deliver(e, home, slot, cx_v_i64(i));
+        return;
+    }
+    if (f->head.quick == QUICK_OWN) {
+        put_own(e, f, slot, cx_v_i64(i));
+        return;
+    }
+    uint64_t sum = (uint64_t)f->value[0].as.i64 + (uint64_t)i;
+    uint64_t unset = f->unset ^ (uint64_t)1 << slot;
+    if (unset == 0) {
+        complete_sum(e, f, sum);
+        return;
+    }
+    f->unset = unset;
+    f->value[0].as.i64 = (int64_t)sum;
+}
+
 static inline void deliver(struct engine *e, uint64_t home, uint32_t slot, cx_value v)
 {
     struct frame *f = frame_at(e, home);
-    if (unlikely(!is_usual(f, home, slot))) {
+    if (v.type == CX_I64)
+        deliver_i64(e, home, slot, v.as.i64);
+    else if (v.type <= CX_F64 && is_open(f, home, slot) && f->head.quick == QUICK_OWN)
+        put_own(e, f, slot, v);
+    else
         engine_deliver(e, home, slot, v);
-    } else if (f->head.fn == FN_SUM_I64 && v.type == CX_I64 && !f->head.flags) {
-        int64_t sum = (int64_t)((uint64_t)f->value[0].as.i64 + (uint64_t)v.as.i64); /* as wk_fold does */
-        uint64_t unset = f->unset ^ (uint64_t)1 << slot;
-        if (unset == 0) {
-            complete_sum(e, f, sum);
-            return;
-        }
-        f->unset = unset;
-        f->value[0].as.i64 = sum;
-    } else if (f->head.fn >= FN_FIRST && v.type <= CX_F64) {
-        put_usual(e, f, slot, v);
-    } else {
-        engine_deliver(e, home, slot, v);
-    }
+}
+
+void engine_api_give_i64(cx_ctx *cx, int64_t i)
+{
+    struct engine *e = engine_of(cx);
+    e->did.handed = true;
+    deliver_i64(e, e->cur->home, e->cur->home_slot, i);
 }
 
 void engine_api_give(cx_ctx *cx, cx_value v)

@@ -44,13 +44,6 @@ static void fail_fn(struct engine *e, const char *call, cx_fn fn)
 
 /* ---- New frames ---- */
 
-/* All that both kinds of call fill in alike; the head and what it is about to say are the caller's. */
-static inline void frame_fill(struct engine *e, struct frame *f, uint32_t fn, enum frame_state state)
-{
-    f->head = (struct frame_head){.fn = (uint8_t)fn, .state = (uint8_t)state};
-    f->parent = e->cur;
-}
-
 static bool opts_given(const cx_opts *opts)
 {
     return opts && (opts->priority || opts->bound_kind);
@@ -115,44 +108,54 @@ __attribute__((noinline)) static cx_ref successor_any(struct engine *e, cx_fn fn
     struct frame *f = successor_fits(e, fn, number, n, home, opts) ? frame_new(e) : NULL;
     if (!f)
         return none;
-    frame_fill(e, f, number, FRAME_WAITING);
+    f->head = e->heir[number].head;
+    f->parent = e->cur;
     f->home = home ? home->task : e->cur->home;
     f->home_slot = home ? home->slot : e->cur->home_slot;
     e->did.handed |= !home;
     f->nslots = n;
     f->place = successor_place(e);
     f->unset = n == 0 ? 0 : UINT64_MAX >> (n < 64 ? 64 - n : 0);
-    if ((n > e->inline_max[number] || opts_given(opts)) && !frame_widen(e, f, opts_given(opts) ? opts : NULL))
+    if ((n > e->heir[number].inline_max || opts_given(opts)) &&
+        !frame_widen(e, f, opts_given(opts) ? opts : NULL))
         return none;
     if (well_known)
-        frame_slots(f)[0] = e->start[number];
+        frame_slots(f)[0] = e->heir[number].start;
     cx_ref ref = {frame_handle(e, f)};
     if (n == 0)
         complete_empty(e, f);
     return ref;
 }
 
-/* The usual call, without any other: it inherits, has no options, and its slots fit into the frame. */
 cx_ref engine_api_successor(cx_ctx *cx, cx_fn fn, uint32_t n, const cx_addr *home, const cx_opts *opts)
 {
+    return successor_any(engine_of(cx), fn, n, home, opts);
+}
+
+/* As successor_any, for slots that fit into the frame, and without calling any other function. */
+cx_ref engine_api_heir(cx_ctx *cx, cx_fn fn, uint32_t n)
+{
     struct engine *e = engine_of(cx);
-    uint64_t number = (uintptr_t)fn;
+    uintptr_t number = (uintptr_t)fn;
     if (number >= CX_WELL_KNOWN_END) {
         const struct engine_fn *known = fn_known(e, fn);
         number = known->run == fn ? known->head.fn : 0;
     }
+    const struct engine_heir *heir = &e->heir[number];
     struct frame *f = e->free;
-    if (n - 1 >= e->inline_max[number] || home || opts || !f)
-        return successor_any(e, fn, n, home, opts);
+    if (unlikely(n - 1 >= heir->inline_max || !f))
+        return successor_any(e, fn, n, NULL, NULL);
+    const struct frame *cur = e->cur;
     e->free = f->link;
-    frame_fill(e, f, (uint32_t)number, FRAME_WAITING);
-    f->home = e->cur->home;
-    f->home_slot = e->cur->home_slot;
-    e->did.handed = true;
+    f->head = heir->head;
+    f->unset = UINT64_MAX >> (64 - n);
+    f->home = cur->home;
+    f->home_slot = cur->home_slot;
+    f->parent = e->cur;
     f->nslots = n;
     f->place = successor_place(e);
-    f->unset = UINT64_MAX >> (64 - n);
-    f->value[0] = e->start[number];
+    f->value[0] = heir->start;
+    e->did.handed = true;
     return (cx_ref){frame_handle(e, f)};
 }
 
@@ -193,7 +196,8 @@ __attribute__((noinline)) static void spawn_any(struct engine *e, cx_fn fn, cx_a
     struct frame *f = spawn_fits(e, fn, number, home, n, opts) ? frame_new(e) : NULL;
     if (!f)
         return;
-    frame_fill(e, f, number, FRAME_READY);
+    f->head = (struct frame_head){.fn = (uint8_t)number, .state = FRAME_READY};
+    f->parent = e->cur;
     f->home = home.task;
     f->home_slot = home.slot;
     f->nslots = n;
