@@ -37,6 +37,7 @@
 #define JOURNAL_MARK           0x80000000u
 #define JOURNAL_COMPACT_BYTES  (64ull << 20) /* compaction is not worth it below this */
 #define JOURNAL_COMPACT_FACTOR 4u            /* ... nor below this many times the last snapshot */
+#define JOURNAL_EXIT           74            /* EX_IOERR: how the process ends when its disk fails */
 #define JOURNAL_UNWRITTEN_MAX  (256u << 20)  /* a reactor that is this far ahead of the disk waits for it */
 
 struct journal;

@@ -91,7 +91,7 @@ static bool settings_check(const struct settings *set, int *level)
 
 int main(int argc, char **argv)
 {
-    struct settings set = {.listen = "0.0.0.0:7401",
+    struct settings set = {.listen = "0.0.0.0:7070",
                            .network = "default",
                            .state = "cx-taskserver.state",
                            .credentials = ".",
