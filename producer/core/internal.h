@@ -154,6 +154,8 @@ void seats_link(struct pd *pd, struct job *j);
 void seats_unlink(struct pd *pd, struct job *j);
 /* Moves waiting tasks from seats that are busy to seats that are idle. */
 void seats_level(struct pd *pd, struct pd_effects *out);
+/* Hands back what waits far beyond the window: it was asked for when tasks were shorter. */
+void seats_shed(struct pd *pd, struct pd_effects *out);
 /* Ask for a pushed task back, with what is to become of it. */
 void seat_take_back(struct pd *pd, struct task *t, enum task_wish wish, struct pd_effects *out);
 void seat_taken_back(struct pd *pd, const struct pd_event *ev, struct pd_effects *out);

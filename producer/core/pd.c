@@ -118,7 +118,7 @@ static void on_grants(struct pd *pd, const struct pd_event *ev, struct pd_effect
             return;
         }
         pd->latest = j;
-        if (pd->pool.n >= pd->config.seats * PD_SEAT_TASKS_MAX) {
+        if (pd->pool.n >= pd->config.seats * PD_SEAT_TASKS_MAX || pd->pool.n >= PD_WINDOW_MAX) {
             conn_fault(pd, "more grants than the window", out);
             return;
         }
@@ -146,6 +146,7 @@ static void on_hungry(struct pd *pd, const struct pd_event *ev, struct pd_effect
 {
     (void)ev;
     jobs_hungry(pd, out);
+    seats_shed(pd, out);
 }
 
 static void on_tick(struct pd *pd, const struct pd_event *ev, struct pd_effects *out)

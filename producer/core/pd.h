@@ -20,7 +20,8 @@
 
 #define PD_SHA_BYTES      32
 #define PD_SEATS_MAX      1024u
-#define PD_SEAT_TASKS_MAX 4096u /* tasks of one seat */
+#define PD_SEAT_TASKS_MAX 4096u      /* tasks of one seat */
+#define PD_WINDOW_MAX     (1u << 19) /* tasks of all seats together */
 #define PD_JOBS_MAX       1024u
 #define PD_NO_SEAT        UINT32_MAX
 

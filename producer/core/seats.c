@@ -250,3 +250,23 @@ void seats_level(struct pd *pd, struct pd_effects *out)
         pd->level_us = pd->now_us + LEVEL_US;
     }
 }
+
+/* Tasks that wait in lanes go at once; of the pushed ones, those behind the first, from the last. */
+static void shed(struct pd *pd, struct seat *s, uint32_t excess, struct pd_effects *out)
+{
+    for (; excess && s->round; excess--)
+        commit_return(pd, s->round->tasks.tail, out);
+    for (struct task *t = s->pushed.tail; excess && t && t != s->pushed.head; t = t->prev) {
+        if (t->wish != WISH_NONE)
+            continue;
+        seat_take_back(pd, t, WISH_RETURN, out);
+        excess--;
+    }
+}
+
+void seats_shed(struct pd *pd, struct pd_effects *out)
+{
+    for (uint32_t i = 0; i < pd->config.seats && !pd->draining; i++)
+        if (pd->seat[i].tasks > 2 * pd->window.per_seat)
+            shed(pd, &pd->seat[i], pd->seat[i].tasks - pd->window.per_seat, out);
+}

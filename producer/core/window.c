@@ -23,6 +23,12 @@ uint64_t window_round_trip_us(const struct pd *pd)
     return least(pd->window.rtt_us[0], pd->window.rtt_us[1]);
 }
 
+static uint32_t total(const struct pd *pd)
+{
+    uint32_t n = pd->window.per_seat * pd->config.seats;
+    return n < PD_WINDOW_MAX ? n : PD_WINDOW_MAX;
+}
+
 static void announce(struct pd *pd, uint32_t n, struct pd_effects *out)
 {
     struct window *w = &pd->window;
@@ -39,7 +45,7 @@ void window_connected(struct pd *pd, struct pd_effects *out)
     w->period_us = pd->now_us;
     w->granted = pd->pool.n; /* what is held counts as granted by this connection */
     w->settled = 0;
-    announce(pd, pd->draining ? 0 : w->per_seat * pd->config.seats, out);
+    announce(pd, pd->draining ? 0 : total(pd), out);
 }
 
 void window_ran(struct pd *pd, uint64_t elapsed_ns)
@@ -97,8 +103,11 @@ void window_update(struct pd *pd, struct pd_effects *out)
     if (pd->conn != CONN_UP || pd->draining)
         return;
     w->per_seat = wanted_per_seat(pd);
-    uint32_t n = w->per_seat * pd->config.seats;
-    bool enough = n > w->announced + w->announced / 4 || n < w->announced - w->announced / 4;
-    if (enough && pd->now_us - w->announced_us >= ANNOUNCE_US)
-        announce(pd, n, out);
+    uint32_t n = total(pd), was = w->announced;
+    bool enough = n > was + was / 4 || n < was - was / 4;
+    if (!enough || pd->now_us - w->announced_us < ANNOUNCE_US)
+        return;
+    announce(pd, n, out);
+    if (n < was)
+        seats_shed(pd, out);
 }

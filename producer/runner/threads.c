@@ -14,7 +14,7 @@
 
 #define SPIN_NS           20000u            /* looked for work so long before sleeping, */
 #define SPIN_LOOKS        64u               /* the clock being read each so many looks */
-#define ENGINE_MEMORY_MAX ((size_t)1 << 30) /* arena and values of one thread */
+#define ENGINE_MEMORY_MAX ((size_t)1 << 30) /* arena and values of one thread; less on a small machine */
 #define STACK_BYTES       ((size_t)16 << 20)
 
 static void ring_daemon(void)
@@ -124,6 +124,14 @@ static uint32_t cores(void)
     return sched_getaffinity(0, sizeof set, &set) ? 1 : (uint32_t)CPU_COUNT(&set);
 }
 
+/* All engines together get at most half of the machine. */
+static size_t engine_memory(uint32_t threads)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t share = pages > 0 && page > 0 ? (size_t)pages / 2 / threads * (size_t)page : ENGINE_MEMORY_MAX;
+    return share < ENGINE_MEMORY_MAX ? share : ENGINE_MEMORY_MAX;
+}
+
 static int start_one(struct runner *r, uint32_t i, char *why)
 {
     struct worker *w = &r->worker[i];
@@ -134,7 +142,7 @@ static int start_one(struct runner *r, uint32_t i, char *why)
                                    .input = r->input,
                                    .shared = &r->link.head->engine,
                                    .clock_ns = clock_ns,
-                                   .memory_max = ENGINE_MEMORY_MAX};
+                                   .memory_max = engine_memory(r->link.threads)};
     int rc = engine_new(&config, &w->engine);
     if (rc) {
         snprintf(why, LINK_WHY_MAX, "the engine of thread %u could not be made: %s", i, cx_err_text(rc));

@@ -237,8 +237,9 @@ static void a_bound_only_improves_and_a_new_runner_is_told(void **state)
     rig_close(&r);
 }
 
-/* A server far away: each commit is answered round_trip_us later. */
-static void run_far_away(struct rig *r, uint32_t runner, uint64_t round_trip_us, uint64_t task_us)
+/* A server far away: each commit is answered round_trip_us later. The number of the task that runs in the
+ * end. */
+static uint64_t run_far_away(struct rig *r, uint32_t runner, uint64_t round_trip_us, uint64_t task_us)
 {
     struct {
         uint64_t at_us, task;
@@ -260,6 +261,7 @@ static void run_far_away(struct rig *r, uint32_t runner, uint64_t round_trip_us,
         }
         rig_forget(r);
     }
+    return running;
 }
 
 static void the_window_hides_latency_and_no_more(void **state)
@@ -282,6 +284,34 @@ static void the_window_hides_latency_and_no_more(void **state)
     }
 }
 
+static void what_was_asked_for_when_tasks_were_short_is_handed_back(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    r.now += 100000;
+    uint32_t runner = rig_work(&r, 2);
+    uint64_t next = run_far_away(&r, runner, 100000, 1000);
+    uint32_t window = rig_stats(&r).window;
+    assert_true(window > 50);
+    uint64_t first = 1000000;
+    rig_grant(&r, 1, first, window);
+    rig_forget(&r);
+    uint64_t before = rig_stats(&r).tasks - window;
+    for (uint64_t i = 0; rig_count(&r, PD_FX_TAKE_BACK) == 0; i++) {
+        assert_true(i < before + 3); /* one or two long tasks are enough to see it */
+        r.now += 1000000;
+        struct buf b = {0};
+        rig_put_commit(&b, 1, i < before ? next++ : first + i - before, 1000000000);
+        rig_step(&r, (struct pd_event){.kind = PD_COMMITS, .runner = runner, .data = buf_bytes(&b)});
+        buf_free(&b);
+    }
+    assert_true(rig_stats(&r).window < window / 2);
+    assert_true(rig_count(&r, PD_FX_TAKE_BACK) > window / 2);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +330,7 @@ int main(void)
         cmocka_unit_test(hungry_reaches_the_runners_that_work),
         cmocka_unit_test(a_bound_only_improves_and_a_new_runner_is_told),
         cmocka_unit_test(the_window_hides_latency_and_no_more),
+        cmocka_unit_test(what_was_asked_for_when_tasks_were_short_is_handed_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
