@@ -56,7 +56,7 @@ static void die(const struct journal *j, const char *what)
         "journal %s: %s: %s. Nothing more can be promised, so this server ends; put the disk in order and "
         "start it again",
         j->path, what, strerror(errno));
-    _exit(1);
+    _exit(JOURNAL_EXIT);
 }
 
 static void write_all(const struct journal *j, int fd, struct bytes data)
@@ -302,15 +302,28 @@ static int create(struct journal *j, uint64_t incarnation, char *why)
     return ok ? 0 : CX_EIO;
 }
 
-/* Cuts off a torn tail and makes sure that what was replayed is on disk: after a kill, it may be in memory
- * only. */
+/* After a kill, what the last server wrote may be in memory only: it goes to disk before anybody relies on
+ * it. And after a failed sync, the system's copy in memory may pretend to hold what the disk does not: it is
+ * dropped, so that what is replayed is what the disk has. */
+static int face_disk(const struct journal *j, char *why)
+{
+    if (fsync(j->fd)) {
+        snprintf(why, STATE_WHY_MAX, "cannot sync %.300s: %s", j->path, strerror(errno));
+        return CX_EIO;
+    }
+    posix_fadvise(j->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
+}
+
+/* Cuts off a torn tail. */
 static int settle(struct journal *j, uint64_t end, uint64_t torn, char *why)
 {
-    if (torn)
-        log_warn("journal %s: the last %llu bytes are a record that was being written when the server died; "
-                 "nobody was told that it was kept, and it is cut off",
-                 j->path, (unsigned long long)torn);
-    if ((torn && ftruncate(j->fd, (off_t)end)) || fsync(j->fd)) {
+    if (!torn)
+        return 0;
+    log_warn("journal %s: the last %llu bytes are a record that was being written when the server died; "
+             "nobody was told that it was kept, and it is cut off",
+             j->path, (unsigned long long)torn);
+    if (ftruncate(j->fd, (off_t)end) || fsync(j->fd)) {
         snprintf(why, STATE_WHY_MAX, "cannot cut or sync %.300s: %s", j->path, strerror(errno));
         return CX_EIO;
     }
@@ -323,7 +336,10 @@ static int load(struct journal *j, journal_replay_fn *replay, void *ctx, struct 
     char reason[STATE_WHY_MAX];
     struct journal_header h;
     uint64_t end;
-    int code = journal_scan(j->fd, replay, ctx, &h, found, &end, reason);
+    int code = face_disk(j, why);
+    if (code)
+        return code;
+    code = journal_scan(j->fd, replay, ctx, &h, found, &end, reason);
     if (code) {
         snprintf(why, STATE_WHY_MAX, "journal %.120s: %.380s", j->path, reason);
         return code;

@@ -527,7 +527,7 @@ static void test_full_disk_ends_the_process(void **state)
     close(report[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(WEXITSTATUS(status), JOURNAL_EXIT);
     assert_true(held > 10);
     assert_int_equal(open_world(w), 0);
     assert_true(w->found.lsn >= held);

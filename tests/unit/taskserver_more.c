@@ -162,7 +162,7 @@ static void test_full_disk_ends_the_server(void **state)
     unsigned acknowledged = 0;
     for (job.lo = 1; peer_get(c, cx_Msg_status_tag, send_fib(c, &job, 5)); job.lo++)
         acknowledged++;
-    assert_int_equal(exit_code(server.pid), 1);
+    assert_int_equal(exit_code(server.pid), 74);
     server.pid = 0;
     assert_true(acknowledged > 0);
     peer_close(c);
