@@ -80,6 +80,12 @@ static int module_check_elf(const cx_net *net, struct module *m)
 
 static int module_load(const cx_net *net, struct module *m)
 {
+    if (strcmp(m->arch, module_native_arch()) != 0)
+        return fault(
+            net, CX_EINVAL,
+            "%s is for %s, this machine is %s; to submit it, build it for this one, which is how the names "
+            "of its tasks are read",
+            m->path, m->arch, module_native_arch());
     m->handle = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
     if (m->handle == NULL)
         return fault(net, CX_EINVAL, "cannot load the module %s (%s): %s", m->path, m->arch, dlerror());

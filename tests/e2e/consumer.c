@@ -251,6 +251,62 @@ static void a_run_outlives_a_server_that_forgets(void **state)
     testnet_passed(t);
 }
 
+struct sender {
+    cx_net *net;
+    void *input;
+    size_t len;
+    int code;
+    cx_value v;
+    char error[2048];
+};
+
+static void *send_input(void *ctx)
+{
+    struct sender *s = ctx;
+    cx_job *job;
+    cx_submission what = {.module = built("tests/modules/echo.so"),
+                          .function = "input_sum",
+                          .input = s->input,
+                          .input_len = s->len};
+    if ((s->code = cx_submit(s->net, &what, &job)) == 0) {
+        s->code = cx_wait(job, TESTNET_LIMIT_MS, &s->v);
+        cx_job_free(job);
+    }
+    snprintf(s->error, sizeof s->error, "%s", cx_error(s->net));
+    return NULL;
+}
+
+static bool a_blob_is_coming(void *state_dir)
+{
+    char command[PATH_MAX + 64];
+    snprintf(command, sizeof command, "test -n \"$(find %s -type f -size +2M)\"", (const char *)state_dir);
+    return system(command) == 0;
+}
+
+/* The connection breaks in the middle of a large input: it is sent again, and the job has it whole. */
+static void an_input_survives_a_restart_in_the_middle(void **state)
+{
+    struct testnet *t = *state;
+    struct sender s = {.net = testnet_net(t), .len = (size_t)192 << 20};
+    char dir[PATH_MAX];
+    pthread_t thread;
+    testnet_add_producers(t, 1);
+    s.input = malloc(s.len);
+    assert_non_null(s.input);
+    memset(s.input, 1, s.len);
+    assert_int_equal(pthread_create(&thread, NULL, send_input, &s), 0);
+    snprintf(dir, sizeof dir, "%s/server", t->network.dir);
+    testnet_until("the first part of the input", a_blob_is_coming, dir);
+    testnet_kill_server(t, SIGKILL);
+    testnet_start_server(t);
+    pthread_join(thread, NULL);
+    if (s.code != 0)
+        fail_msg("%s", s.error);
+    assert_int_equal(s.v.as.i64, s.len);
+    free(s.input);
+    testnet_passed(t);
+}
+
 /* ---- Others' jobs ---- */
 
 static void jobs_of_others_are_private(void **state)
@@ -304,6 +360,7 @@ int main(void)
         WITH(testnet_setup_journal, a_wait_outlives_the_server_on_its_journal),
         WITH(testnet_setup_journal, a_result_waits_for_its_consumer),
         WITH(testnet_setup, a_run_outlives_a_server_that_forgets),
+        WITH(testnet_setup, an_input_survives_a_restart_in_the_middle),
         WITH(testnet_setup, jobs_of_others_are_private),
         WITH(testnet_setup, a_poison_task_fails_its_job_only),
     };

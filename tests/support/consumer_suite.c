@@ -1,5 +1,6 @@
 #include "tests/support/consumer_suite.h"
 
+#include <elf.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "consumer/module.h"
 #include "tests/support/command.h"
 
 #define ECHO built("tests/modules/echo.so")
@@ -329,6 +332,35 @@ static void a_handle_may_be_dropped_while_the_job_runs(cx_net *net)
 
 /* ---- What is refused ---- */
 
+/* echo.so as it would be for another machine; path has room for 64 bytes. */
+static void make_foreign_module(char *path)
+{
+    char command[8192];
+    strcpy(path, "/tmp/cx-test-XXXXXX");
+    int fd = mkstemp(path);
+    unsigned char machine = module_native_arch()[0] == 'a' ? EM_X86_64 : EM_AARCH64;
+    assert_true(fd >= 0);
+    snprintf(command, sizeof command, "cp %s %s", ECHO, path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(pwrite(fd, &machine, 1, offsetof(Elf64_Ehdr, e_machine)), 1);
+    close(fd);
+}
+
+static void modules_of_others_are_told_apart(cx_net *net)
+{
+    cx_value v, item = cx_v_i64(1);
+    char path[64];
+    make_foreign_module(path);
+    expect(net, cx_run(net, path, "echo", 0, NULL, &v), CX_EINVAL);
+    expect_error(net, module_native_arch());
+    unlink(path);
+    expect(net, cx_run(net, built("tests/modules/abi.so"), "alone", 0, NULL, &v), CX_EVERSION);
+    expect_error(net, "build it again");
+    expect(net, cx_run(net, built("tests/modules/plain.so"), "alone", 0, NULL, &v), CX_OK);
+    expect(net, cx_map(net, built("tests/modules/plain.so"), "alone", 1, &item, &v), CX_EVERSION);
+    expect_error(net, "CX_MODULE");
+}
+
 static void modules_are_checked(cx_net *net)
 {
     cx_value v;
@@ -551,6 +583,7 @@ const struct suite_test consumer_suite[] = {
     TEST(progress_is_complete_in_the_end),
     TEST(a_handle_may_be_dropped_while_the_job_runs),
     TEST(modules_are_checked),
+    TEST(modules_of_others_are_told_apart),
     TEST(limits_are_named),
     TEST(nothing_given_is_refused),
     TEST(map_keeps_the_order_at_every_size),
