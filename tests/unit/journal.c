@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -536,6 +537,48 @@ static void test_full_disk_ends_the_process(void **state)
     free_world(w);
 }
 
+/* Stands in for the C library's: the sync with this number fails, once. */
+static int syncs, bad_sync = -1;
+int fdatasync(int fd)
+{
+    if (syncs++ == bad_sync) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* A sync that failed once is never tried again: the second might succeed and prove nothing. */
+static void test_failed_sync_ends_the_process(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    int report[2], status;
+    assert_int_equal(pipe(report), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        bad_sync = syncs + 3;
+        if (open_world(w))
+            _exit(9);
+        for (uint64_t lsn = 1;; lsn++) {
+            append(w, lsn, lsn);
+            wait_held(w, lsn);
+            if (write(report[1], &lsn, sizeof lsn) < 0)
+                _exit(9);
+        }
+    }
+    close(report[1]);
+    uint64_t held = 0;
+    while (read(report[0], &held, sizeof held) == sizeof held)
+        ;
+    close(report[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), JOURNAL_EXIT);
+    assert_int_equal(held, 3);
+    free_world(w);
+}
+
 /* kill -9 in the middle of a stream of records: all that was said to be held is there. */
 static void test_killed_process_loses_nothing_held(void **state)
 {
@@ -623,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_damaged_snapshot_is_refused),
         cmocka_unit_test(test_unfinished_compaction_is_dropped),
         cmocka_unit_test(test_full_disk_ends_the_process),
+        cmocka_unit_test(test_failed_sync_ends_the_process),
         cmocka_unit_test(test_killed_process_loses_nothing_held),
         cmocka_unit_test(test_directory_is_locked),
         cmocka_unit_test(test_unusable_directory_is_an_error),
