@@ -103,32 +103,35 @@ static void the_server_dies_while_it_writes(void **state)
     testnet_passed(t);
 }
 
-struct resting {
-    pid_t runner;
-};
-
-static bool rests(void *ctx)
+static bool all_rest(void *ctx)
 {
-    return process_rests(((struct resting *)ctx)->runner);
+    struct testnet *t = ctx;
+    for (int i = 0; i < t->network.producers; i++)
+        if (!process_rests(runner_of(t->network.producer[i].pid)))
+            return false;
+    return true;
 }
 
-/* Tasks that were finished while there was no server are told of before their commits come. */
+/* Tasks that were finished while there was no server are told of before their commits come, since the server
+ * may have granted them to others by then. */
 static void what_was_finished_meanwhile_counts(void **state)
 {
+    enum { PRODUCERS = 4 };
     struct testnet *t = *state;
     char id[CX_JOB_ID_SIZE];
-    testnet_add_producers(t, 1);
-    submit(t, id, spin(), "spins", "60", "20000");
+    testnet_add_producers(t, PRODUCERS);
+    submit(t, id, spin(), "spins", "300", "10000");
     until_executed(t, id, 5);
     for (int kills = 0; kills < 3; kills++) {
-        struct resting r = {.runner = runner_wait(t->network.producer[0].pid)};
+        for (int i = 0; i < PRODUCERS; i++)
+            runner_wait(t->network.producer[i].pid);
         testnet_kill_server(t, SIGKILL);
-        testnet_until("the runner has done what it was given", rests, &r);
+        testnet_until("the runners have done what they were given", all_rest, t);
         testnet_start_server(t);
-        testnet_until_producers(t, 1);
+        testnet_until_producers(t, PRODUCERS);
     }
-    testnet_expect(t, 0, "60\n", "wait", id, NULL);
-    assert_true(job_number(t, id, "executed") == 61); /* each once, and the root */
+    testnet_expect(t, 0, "300\n", "wait", id, NULL);
+    assert_true(job_number(t, id, "executed") == 301); /* each once, and the root */
     expect_no_fault(t);
     testnet_passed(t);
 }
