@@ -1,5 +1,7 @@
 #include "producer/runner/engine_impl.h"
 
+#define FRAMES_AT_ONCE 8u
+
 static void memory_spent(struct engine *e)
 {
     e->over_limit |= !e->failed;
@@ -25,18 +27,31 @@ static bool memory_grew(struct engine *e)
     return true;
 }
 
+static struct frame *frame_touch(struct engine *e)
+{
+    struct frame *f = &e->frames[e->top++];
+    f->gen += f->gen == 0;
+    f->unset = 0;
+    f->head.state = FRAME_FREE;
+    return f;
+}
+
+/* Frames beyond those in use are taken a few at a time, so that spawning many finds most on the free list. */
 struct frame *frame_new_slow(struct engine *e)
 {
-    if (e->top == e->frames_max) {
+    uint32_t n = e->frames_max - e->top;
+    if (n == 0) {
         memory_spent(e);
         return NULL;
     }
-    struct frame *f = &e->frames[e->top++];
-    if (!memory_grew(e))
-        return NULL;
-    f->gen += f->gen == 0;
-    f->unset = 0;
-    return f;
+    struct frame *f = frame_touch(e);
+    struct frame **last = &e->free;
+    for (n = n < FRAMES_AT_ONCE ? n : FRAMES_AT_ONCE; n > 1; n--) {
+        *last = frame_touch(e);
+        last = &(*last)->link;
+    }
+    *last = NULL;
+    return memory_grew(e) ? f : NULL;
 }
 
 void *engine_alloc(struct engine *e, size_t bytes)
