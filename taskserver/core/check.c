@@ -132,7 +132,7 @@ static void check_granted(const struct job *job)
 
 static uint64_t table_bytes(const struct table *t)
 {
-    return (t->slot ? t->size * sizeof *t->slot : 0) + (t->old ? t->old_size * sizeof *t->old : 0);
+    return (t->group ? t->groups * sizeof *t->group : 0) + (t->old ? t->old_groups * sizeof *t->old : 0);
 }
 
 static void check_timer(const struct ts *ts, const struct job *job)

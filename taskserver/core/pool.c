@@ -96,8 +96,8 @@ void *pool_get(struct pool *p, size_t size)
     if (size <= POOL_SMALL_MAX)
         return small_get(p, class_of(size));
 #endif
-    void *block = malloc(size);
-    if (!block)
+    void *block;
+    if (posix_memalign(&block, 64, size) != 0) /* whole cache lines, for the tables */
         abort();
     return block;
 }

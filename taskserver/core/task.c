@@ -50,11 +50,10 @@ size_t task_waiting_bytes(uint32_t fn, uint32_t nslots)
     return slots_bytes(fn, nslots) + bitmap_bytes(nslots);
 }
 
-/* 24: the table doubles at one entry a chain, so 16 bytes an entry, and the array before it while that is
- * moved. */
+/* 32: of a table that has just doubled, and has the array before it still. */
 size_t task_need(uint32_t fn, uint32_t nslots, size_t payload_len)
 {
-    return sizeof(struct task) + 24 + pool_round(payload_len) +
+    return sizeof(struct task) + 32 + pool_round(payload_len) +
            task_waiting_bytes(fn, fn_is_well_known(fn) ? nslots : 0);
 }
 

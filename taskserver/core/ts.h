@@ -157,8 +157,8 @@ void ts_replayed(struct ts *ts, uint64_t now_us);
 /* The state as records, each handed to emit in turn; replaying them into a new ts gives an equal state. */
 void ts_snapshot(const struct ts *ts, void (*emit)(void *ctx, struct bytes record), void *ctx);
 uint64_t ts_lsn(const struct ts *ts); /* of the last record */
-/* The machine's time: that of the latest event or record. It never goes back, and stands still while events are
- * older; so a shell whose clock was set back begins here after a replay. */
+/* The machine's time: that of the latest event or record. It never goes back, and stands still while events
+ * are older; so a shell whose clock was set back begins here after a replay. */
 uint64_t ts_now(const struct ts *ts);
 
 /* ---- Looking (no change) ---- */

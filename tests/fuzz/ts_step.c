@@ -1,7 +1,8 @@
 /* The task server's core under arbitrary events: the bytes say which, and what they carry.
  *
- * Some commits are raw bytes, some are well formed round a hostile body, some are what an honest producer would
- * send, so that the fuzzer gets deep. Whatever comes, the state stays sound, and the log replays to it. */
+ * Some commits are raw bytes, some are well formed round a hostile body, some are what an honest producer
+ * would send, so that the fuzzer gets deep. Whatever comes, the state stays sound, and the log replays to it.
+ */
 #include "taskserver/core/ts.h"
 
 #include <stdlib.h>
@@ -63,8 +64,13 @@ static void step(struct fuzz *f, struct ts_event e)
 static void do_submit(struct fuzz *f, uint8_t arg)
 {
     struct buf args = {0};
-    struct ts_submit s = {.job = job_id(arg), .modules = 1, .functions = bytes_str("a,b,c"), .weight = arg & 3,
-                          .fn = FN_FIRST + arg % 4, .priority = arg >> 6, .owner = bytes_str("o")};
+    struct ts_submit s = {.job = job_id(arg),
+                          .modules = 1,
+                          .functions = bytes_str("a,b,c"),
+                          .weight = arg & 3,
+                          .fn = FN_FIRST + arg % 4,
+                          .priority = arg >> 6,
+                          .owner = bytes_str("o")};
     if (arg & 8) {
         s.args = some_bytes(f);
         s.nargs = arg >> 4;
@@ -80,7 +86,8 @@ static void do_submit(struct fuzz *f, uint8_t arg)
 static void do_join(struct fuzz *f, uint8_t arg)
 {
     static const char *const archs[] = {"", "x86_64", "aarch64", "a name that is far too long"};
-    step(f, (struct ts_event){.kind = TS_PRODUCER_JOINED, .peer = arg % PEERS,
+    step(f, (struct ts_event){.kind = TS_PRODUCER_JOINED,
+                              .peer = arg % PEERS,
                               .u.joined = {"p", archs[arg >> 6], arg >> 4}});
     step(f, (struct ts_event){.kind = TS_PRODUCER_WINDOW, .peer = arg % PEERS, .u.window = arg >> 2});
 }
@@ -105,13 +112,17 @@ static void do_client(struct fuzz *f, uint8_t arg)
 {
     static const enum ts_event_kind kinds[] = {TS_WATCH, TS_UNWATCH, TS_CANCEL, TS_FORGET};
     static const char *const owners[] = {"o", "o", "", "x"};
-    step(f, (struct ts_event){.kind = kinds[arg % 4], .peer = 9 + arg % 3, .req = arg, .job = job_id(arg >> 4),
+    step(f, (struct ts_event){.kind = kinds[arg % 4],
+                              .peer = 9 + arg % 3,
+                              .req = arg,
+                              .job = job_id(arg >> 4),
                               .u.owner = bytes_str(owners[arg >> 2 & 3])});
 }
 
 static void do_raw(struct fuzz *f, uint8_t arg)
 {
-    step(f, (struct ts_event){.kind = arg & 128 ? TS_PRODUCER_HOLDS : TS_COMMITS, .peer = arg % PEERS,
+    step(f, (struct ts_event){.kind = arg & 128 ? TS_PRODUCER_HOLDS : TS_COMMITS,
+                              .peer = arg % PEERS,
                               .u.batch = some_bytes(f)});
 }
 
@@ -123,10 +134,16 @@ static void commit(struct fuzz *f, uint8_t arg, enum commit_kind kind, struct by
     struct buf batch = {0};
     if (!grant_get(&r, &g))
         return;
-    struct commit c = {.kind = kind, .job = g.job, .task = g.task, .hash = g.hash, .body = body,
-                       .elapsed_ns = (uint64_t)arg << 12, .executed = arg >> 6};
+    struct commit c = {.kind = kind,
+                       .job = g.job,
+                       .task = g.task,
+                       .hash = g.hash,
+                       .body = body,
+                       .elapsed_ns = (uint64_t)arg << 12,
+                       .executed = arg >> 6};
     commit_put(&batch, &c);
-    step(f, (struct ts_event){.kind = TS_COMMITS, .peer = arg & 128 ? f->peer[i] + 1 : f->peer[i],
+    step(f, (struct ts_event){.kind = TS_COMMITS,
+                              .peer = arg & 128 ? f->peer[i] + 1 : f->peer[i],
                               .u.batch = buf_bytes(&batch)});
     buf_free(&batch);
 }
@@ -155,18 +172,27 @@ static void do_fan(struct fuzz *f, uint8_t arg)
     uint32_t n = 1 + (arg >> 4) % 4;
     for (uint32_t i = 0; i <= n; i++)
         put_name(&body, 0, i);
-    struct op op = {.kind = OP_TASK, .name = 1, .fn = 1 + get_u8(&f->in) % (FN_FIRST + 2), .nslots = n,
+    struct op op = {.kind = OP_TASK,
+                    .name = 1,
+                    .fn = 1 + get_u8(&f->in) % (FN_FIRST + 2),
+                    .nslots = n,
                     .to = {.inherited = true}};
     put_task(&body, &op);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t how = get_u8(&f->in);
-        struct op child = {.kind = OP_TASK, .name = i + 2, .fn = FN_FIRST + how % 3, .nslots = 1,
+        struct op child = {.kind = OP_TASK,
+                           .name = i + 2,
+                           .fn = FN_FIRST + how % 3,
+                           .nslots = 1,
                            .flags = TASK_FULL | (how & 8 ? TASK_PRIORITY : 0) | (how & 16 ? TASK_BOUND : 0),
-                           .priority = how >> 4, .bound_kind = 1 + (how >> 5 & 1), .bound = how,
+                           .priority = how >> 4,
+                           .bound_kind = 1 + (how >> 5 & 1),
+                           .bound = how,
                            .to = {.index = 1, .slot = i}};
         put_task(&body, &child);
-        put_task_value(&body, &child, &(struct op_value){.value = cx_v_addr((cx_addr){0, 0, 0}),
-                                                         .ref = {.index = 1, .slot = how % n}});
+        put_task_value(
+            &body, &child,
+            &(struct op_value){.value = cx_v_addr((cx_addr){0, 0, 0}), .ref = {.index = 1, .slot = how % n}});
     }
     put_bound(&body, 1 + (arg & 1), arg);
     commit(f, arg, COMMIT_DONE, buf_bytes(&body));
@@ -200,11 +226,14 @@ static void replay(struct fuzz *f, const struct ts_config *config)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const acts[])(struct fuzz *, uint8_t) = {
-        do_submit, do_join, do_left, do_time, do_held, do_client, do_raw, do_hostile, do_hostile, do_crash,
-        do_return, do_return, do_fan, do_fan,
+        do_submit,  do_join,    do_left,  do_time,   do_held,   do_client, do_raw,
+        do_hostile, do_hostile, do_crash, do_return, do_return, do_fan,    do_fan,
     };
-    struct ts_config config = {.memory_max = 200000, .jobs_max = JOBS, .result_ttl_us = 1000000,
-                               .budget_max_us = 10000, .collapse = size & 1};
+    struct ts_config config = {.memory_max = 200000,
+                               .jobs_max = JOBS,
+                               .result_ttl_us = 1000000,
+                               .budget_max_us = 10000,
+                               .collapse = size & 1};
     struct fuzz f = {.in = reader_of(bytes_of(data, size)), .ts = ts_new(&config), .now = 1};
     do_join(&f, 0xf0);
     do_submit(&f, 0);

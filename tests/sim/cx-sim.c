@@ -7,7 +7,11 @@
 
 #include "tests/sim/world.h"
 
-enum { COUNT_DEFAULT = 2000, BATCH = 50 };
+#if defined CX_ASAN || defined CX_TSAN
+enum { COUNT_DEFAULT = 1000, BATCH = 50 };
+#else
+enum { COUNT_DEFAULT = 8000, BATCH = 50 };
+#endif
 
 /* Runs a range; false when it did not come to its end. */
 static bool run_range(uint64_t first, uint64_t count)
