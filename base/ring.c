@@ -158,7 +158,8 @@ int ring_get(struct ring_reader *r, struct buf *out)
     for (;;) {
         uint32_t len;
         bool more;
-        int rc = next_frame(r, &len, &more);
+        int rc = r->broken ? CX_EPROTO : next_frame(r, &len, &more);
+        r->broken = rc < 0;
         if (rc <= 0)
             return rc;
         bool whole = !more && r->part.len == 0;

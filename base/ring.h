@@ -79,6 +79,7 @@ struct ring_reader {
     struct ring_shared *s; /* borrowed */
     uint32_t size, head, tail;
     size_t message_max;
+    bool broken;     /* the content was not a writer's once */
     struct buf part; /* owned: the fragments of a message that is not whole yet */
 };
 
