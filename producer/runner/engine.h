@@ -38,9 +38,10 @@ struct engine;
 int engine_new(const struct engine_config *config, struct engine **out);
 void engine_free(struct engine *e);
 
-/* Runs the grant and appends one commit record (commit.h) to out. budget_us 0: the granted task alone. A
- * budget of UINT32_MAX never ends. A misbehaving task gives a commit whose body is FAIL; the engine stays
- * usable. */
+/* Runs the grant and appends one commit record (commit.h) to out. budget_us 0: the granted task alone.
+ * UINT32_MAX: as long as it takes, unless others become hungry. Limits of memory, depth and the commit's size
+ * end a grant early. A misbehaving task gives a commit whose body is FAIL; the engine stays usable. Tasks
+ * that go over a limit together do not fail for it: the granted task is then run again alone. */
 void engine_run(struct engine *e, const struct grant *g, struct buf *out);
 
 #endif
