@@ -299,16 +299,6 @@ const char *engine_type_name(uint32_t type);
 
 void engine_publish(struct engine *e); /* into e->body */
 
-/* Copies a value as two words. A 16-byte load, which compilers prefer, of what was just stored as two words
- * has to wait until both have left the store buffer, which takes longer than all the rest of a spawn. */
-static inline void value_copy(cx_value *to, const cx_value *from)
-{
-    uint64_t word[2];
-    memcpy(word, from, sizeof word);
-    __asm__("" : "+r"(word[0]), "+r"(word[1]));
-    memcpy(to, word, sizeof word);
-}
-
 static inline struct engine *engine_of(cx_ctx *cx)
 {
     return (struct engine *)(void *)cx;

@@ -271,7 +271,7 @@ void engine_api_child(cx_ctx *cx, cx_fn fn, cx_addr home, uint32_t n, const cx_v
     if (unlikely(known->run != fn || !f || n > FRAME_VALUES || home.task == 0))
         goto any;
     for (uint32_t i = 0; i < n; i++) {
-        value_copy(&f->value[i], &args[i]);
+        f->value[i] = args[i];
         if (unlikely(args[i].type > CX_F64))
             goto any;
     }
