@@ -57,8 +57,10 @@ int fault_ended(cx_job *job, cx_state state, struct bytes reason)
     if (state == CX_CANCELLED)
         return fault(job->net, CX_ECANCELLED, "job %s was cancelled%s%.*s", job->hex, len > 0 ? ": " : "",
                      len, len > 0 ? text : "");
-    return fault(job->net, CX_EFAILED, "job %s failed: %.*s", job->hex, len > 0 ? len : 10,
-                 len > 0 ? text : "no reason");
+    bool local = strncmp(job->net->address, "local://", 8) == 0;
+    return fault(job->net, CX_EFAILED, "job %s failed: %.*s%s", job->hex, len > 0 ? len : 10,
+                 len > 0 ? text : "no reason",
+                 local ? "" : "; to debug it, run it in one process, on local://");
 }
 
 int fault_unknown_job(cx_job *job)

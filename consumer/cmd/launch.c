@@ -70,6 +70,7 @@ static void become(const char *const *argv, int log, int ready, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(127);
+    setpgid(0, 0); /* a Ctrl-C on the terminal is for the parent, which stops all in order */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);

@@ -1,4 +1,5 @@
 /* cx local: a whole network on this machine, for as long as the command runs. */
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
@@ -22,7 +23,7 @@ struct local_line {
     char **command; /* NULL: wait for a signal */
 };
 
-enum { KEY_DIR = 0x300, KEY_JOURNAL, KEY_KEEP, KEY_STATUS };
+enum { KEY_DIR = 0x300, KEY_JOURNAL, KEY_KEEP, KEY_STATUS, KEY_JSON };
 
 static const struct argp_option options[] = {
     {"producers", 'p', "N", 0, "how many producers (default: 2)", 0},
@@ -32,6 +33,7 @@ static const struct argp_option options[] = {
     {"keep", KEY_KEEP, NULL, 0, "do not remove the temporary directory", 0},
     {"status-file", KEY_STATUS, "FILE", 0, "write names, process ids and addresses there when all are ready",
      0},
+    {"json", KEY_JSON, NULL, 0, "when all are ready, print one JSON document with the same", 0},
     {"quiet", 'q', NULL, 0, "say nothing", 0},
     {0},
 };
@@ -66,6 +68,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_STATUS:
         line->status_file = arg;
+        return 0;
+    case KEY_JSON:
+        common.json = true;
         return 0;
     case 'q':
         common.quiet = true;
@@ -141,6 +146,32 @@ static void say_usage(const struct network *n)
            "fib 30\n\n"
            "Logs are in %s. Ctrl-C stops it all.\n",
            n->address, n->credentials, n->dir);
+    fflush(stdout);
+}
+
+static cJSON *json_child(const struct child *c, const char *address)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", c->name);
+    cJSON_AddNumberToObject(o, "pid", c->pid);
+    if (address != NULL)
+        cJSON_AddStringToObject(o, "address", address);
+    cJSON_AddStringToObject(o, "log", c->log);
+    return o;
+}
+
+static void say_json(const struct network *n)
+{
+    cJSON *doc = cJSON_CreateObject(), *producers;
+    cJSON_AddStringToObject(doc, "network", n->address);
+    cJSON_AddStringToObject(doc, "credentials", n->credentials);
+    cJSON_AddStringToObject(doc, "dir", n->dir);
+    cJSON_AddItemToObject(doc, "broker", json_child(&n->broker, n->broker_address));
+    cJSON_AddItemToObject(doc, "server", json_child(&n->server, n->address));
+    producers = cJSON_AddArrayToObject(doc, "producers");
+    for (int i = 0; i < n->producers; i++)
+        cJSON_AddItemToArray(producers, json_child(&n->producer[i], NULL));
+    print_json(doc);
     fflush(stdout);
 }
 
@@ -224,10 +255,12 @@ static int run_network(struct network *n, const struct local_line *line)
         snprintf(why, sizeof why, "cannot write %s: %s", line->status_file, strerror(errno));
     if (err < 0)
         return report(err, why);
+    if (common.json)
+        say_json(n);
+    else if (line->command == NULL && !common.quiet)
+        say_usage(n);
     if (line->command != NULL && (command = start_command(n, line->command)) < 0)
         return report(CX_EIO, "cannot start another process");
-    if (line->command == NULL && !common.quiet)
-        say_usage(n);
     return run_until_end(n, command);
 }
 

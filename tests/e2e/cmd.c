@@ -293,6 +293,20 @@ static void local_stops_and_removes_all_on_a_signal(void **state)
     command_free(&c);
 }
 
+static void local_tells_programs_what_it_runs(void **state)
+{
+    struct command c;
+    (void)state;
+    start_local(&c, (const char *[]){"--producers", "1", "--json", "--", "true", NULL});
+    assert_int_equal(command_finish(&c), 0);
+    cJSON *doc = json_of(&c);
+    assert_int_equal(strncmp(text_of(doc, "network"), "127.0.0.1:", 10), 0);
+    assert_true(number_of(cJSON_GetObjectItem(doc, "server"), "pid") > 1);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(doc, "producers")), 1);
+    cJSON_Delete(doc);
+    command_free(&c);
+}
+
 static void what_local_starts_dies_with_it(void **state)
 {
     struct command c;
@@ -325,6 +339,7 @@ int main(void)
         WITH(testnet_setup_empty, authorities_are_made_by_the_command),
         cmocka_unit_test(local_runs_a_command_on_a_network_of_its_own),
         cmocka_unit_test(local_stops_and_removes_all_on_a_signal),
+        cmocka_unit_test(local_tells_programs_what_it_runs),
         cmocka_unit_test(what_local_starts_dies_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
