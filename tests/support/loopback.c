@@ -9,9 +9,11 @@
 
 #define PATIENCE_US 60000000
 
+static char last[RPC_WHY_MAX + 32] = "none"; /* stream that was closed, for whoever waits in vain */
+
 static void give_up(const char *what)
 {
-    fprintf(stderr, "gave up waiting: %s\n", what);
+    fprintf(stderr, "gave up: %s; last closed: %s\n", what, last);
     abort();
 }
 
@@ -86,6 +88,7 @@ static void end_closed(void *ctx, struct rpc_stream *s, int code, const char *wh
     e->closed++;
     e->code = code;
     snprintf(e->why, sizeof e->why, "%s", why);
+    snprintf(last, sizeof last, "%s: %s", cx_err_name(code), why);
     buf_free(&e->out);
 }
 
