@@ -72,11 +72,11 @@ static void the_server_dies_again_and_again(void **state)
     struct command c;
     testnet_add_producers(t, 2);
     testnet_cx_start(t, &c, "run", spin(), "spin_tree", "9", "4000", NULL);
+    runner_wait(t->network.producer[0].pid);
     for (int kills = 0; kills < KILLS && !command_ends_within(&c, (int)chaos_between(&chaos, 30, 400));
          kills++)
         restart_server(t);
-    assert_int_equal(command_finish(&c), 0);
-    assert_string_equal(command_out(&c), "512\n");
+    command_expect(&c, 0, "512\n");
     expect_no_fault(t);
     command_free(&c);
     testnet_passed(t);
@@ -93,11 +93,11 @@ static void the_server_dies_while_it_writes(void **state)
     restart_server(t);
     testnet_add_producers(t, 2);
     testnet_cx_start(t, &c, "run", built("examples/fib.so"), "fib", "24", NULL);
+    runner_wait(t->network.producer[0].pid);
     for (int kills = 0; kills < KILLS && !command_ends_within(&c, (int)chaos_between(&chaos, 5, 150));
          kills++)
         restart_server(t);
-    assert_int_equal(command_finish(&c), 0);
-    assert_string_equal(command_out(&c), "46368\n");
+    command_expect(&c, 0, "46368\n");
     expect_no_fault(t);
     command_free(&c);
     testnet_passed(t);
@@ -233,8 +233,9 @@ static void without_a_journal_the_consumer_is_told(void **state)
     testnet_cx_start(t, &waits, "wait", id, NULL);
     until_executed(t, id, 3);
     restart_server(t);
-    assert_int_equal(command_finish(&waits), 6);
-    assert_int_equal(testnet_cx(t, &asks, "status", id, NULL), 6);
+    command_expect(&waits, 6, "");
+    testnet_cx_start(t, &asks, "status", id, NULL);
+    command_expect(&asks, 6, NULL);
     assert_non_null(strstr(command_err(&waits), id));
     assert_non_null(strstr(command_err(&waits), "submit"));
     assert_non_null(strstr(command_err(&asks), id));
@@ -252,8 +253,7 @@ static void without_a_journal_a_run_starts_again(void **state)
     testnet_cx_start(t, &c, "run", spin(), "spins", "300", "10000", NULL);
     runner_wait(t->network.producer[0].pid);
     restart_server(t);
-    assert_int_equal(command_finish(&c), 0);
-    assert_string_equal(command_out(&c), "300\n");
+    command_expect(&c, 0, "300\n");
     command_free(&c);
     testnet_passed(t);
 }
@@ -285,8 +285,7 @@ static void running_jobs_need_no_broker(void **state)
     testnet_cx_start(t, &c, "run", spin(), "spins", "200", "10000", NULL);
     runner_wait(t->network.producer[0].pid);
     testnet_kill_broker(t, SIGKILL);
-    assert_int_equal(command_finish(&c), 0);
-    assert_string_equal(command_out(&c), "200\n");
+    command_expect(&c, 0, "200\n");
     command_free(&c);
     testnet_expect(t, 0, "6765\n", "run", built("examples/fib.so"), "fib", "20", NULL);
     testnet_expect(t, 3, NULL, "networks", "--network", address, "--timeout", "1", NULL);

@@ -65,6 +65,14 @@ bool command_ends_within(const struct command *c, int ms)
     return commands_any_end(c, 1, ms) == 0;
 }
 
+void command_expect(struct command *c, int code, const char *out)
+{
+    command_finish(c);
+    if (c->code != code || (out != NULL && strcmp(command_out(c), out) != 0))
+        fail_msg("a program ended with %d, want %d; it said:\n%s%s", c->code, code, command_out(c),
+                 command_err(c));
+}
+
 /* ---- Processes ---- */
 
 struct process {

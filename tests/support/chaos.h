@@ -25,6 +25,10 @@ bool command_ends_within(const struct command *c, int ms);
  */
 int commands_any_end(const struct command *c, int n, int ms);
 
+/* Waits for its end, expects this exit code and, unless NULL, exactly this output; says what it said
+ * otherwise. */
+void command_expect(struct command *c, int code, const char *out);
+
 /* A runner below this producer, or 0 when it has none (now). */
 pid_t runner_of(pid_t producer);
 /* Waits for one. */
