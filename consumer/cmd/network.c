@@ -12,7 +12,7 @@
 #include "proto/pki.h"
 
 #define STOP_MS    10000
-#define DAYS_LOCAL 30
+#define DAYS_LOCAL 3650 /* a directory may be used again much later */
 #define WORDS_MAX  48
 
 static int make_dir(struct network *n, char *why)

@@ -310,8 +310,10 @@ static void local_tells_programs_what_it_runs(void **state)
 static void what_local_starts_dies_with_it(void **state)
 {
     struct command c;
+    char dir[] = "/tmp/cx-test-XXXXXX"; /* nobody will be left to remove one of its own */
     (void)state;
-    start_local(&c, (const char *[]){"--producers", "1", NULL});
+    assert_non_null(mkdtemp(dir));
+    start_local(&c, (const char *[]){"--producers", "1", "--dir", dir, NULL});
     command_wait_text(&c, "Ctrl-C stops it all");
     pid_t server = 0, producer = 0;
     assert_int_equal(sscanf(strstr(command_out(&c), "(process "), "(process %d)", &server), 1);
@@ -321,6 +323,7 @@ static void what_local_starts_dies_with_it(void **state)
     command_finish(&c);
     testnet_until("the server's end", is_gone, &server);
     testnet_until("the producer's end", is_gone, &producer);
+    directory_remove(dir);
     command_free(&c);
 }
 
