@@ -278,6 +278,7 @@ int main(void)
         cmocka_unit_test(exact_in_one_process),
         cmocka_unit_test_setup_teardown(exact_without_collapse, testnet_setup_empty, testnet_teardown),
     };
+    cmocka_set_test_filter(getenv("CX_TEST_FILTER")); /* NULL: all of them */
     int failed = cmocka_run_group_tests(tests, checks_read, NULL);
     if (getenv("CX_SOAK_RUNS") != NULL)
         failed += cmocka_run_group_tests(soak, NULL, NULL);

@@ -311,5 +311,6 @@ int main(void)
         ON_NET(without_a_journal_a_run_starts_again),
         ON_NET(running_jobs_need_no_broker),
     };
+    cmocka_set_test_filter(getenv("CX_TEST_FILTER")); /* NULL: all of them */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
