@@ -1,7 +1,8 @@
-/* A task farm over beanstalkd, with replies: the client puts tasks into one tube, workers reserve, spin for
- * the nanoseconds in the body, put a reply into another tube and delete the task; the client reserves the
- * replies. Commands are pipelined where the protocol allows. Prints tasks a second, or with N = 1 the median
- * microseconds. usage: beanstalk worker PORT | beanstalk client PORT N NS [ROUNDS] */
+/* A task farm over beanstalkd, with replies: the client puts tasks into one tube, workers reserve, do the
+ * rounds of arithmetic in the body, put a reply into another tube and delete the task; the client reserves
+ * the replies. Commands are pipelined where the protocol allows. Prints tasks a second, or with N = 1 the
+ * median microseconds. usage: beanstalk worker PORT | beanstalk client PORT N ROUNDS [TIMES] | beanstalk fill
+ * PORT N */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,6 +12,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "examples/synthetic/load.h"
 
 static FILE *in, *out;
 
@@ -80,8 +83,7 @@ static void work(void)
     use("replies", "tasks");
     for (;;) {
         unsigned long id = reserve(body);
-        for (double until = now_s() + atof(body) * 1e-9; atof(body) > 0 && now_s() < until;)
-            ;
+        load_spin(atol(body));
         put("1");
         fprintf(out, "delete %lu\r\n", id);
         answer("INSERTED");
@@ -89,12 +91,12 @@ static void work(void)
     }
 }
 
-static double run(int n, const char *ns)
+static double run(int n, const char *load)
 {
     char body[64];
     double from = now_s();
     for (int i = 0; i < n; i++)
-        put(ns);
+        put(load);
     for (int i = 0; i < n; i++)
         answer("INSERTED");
     for (int i = 0; i < n; i++) {
@@ -102,6 +104,18 @@ static double run(int n, const char *ns)
         answer("DELETED");
     }
     return now_s() - from;
+}
+
+/* A queue that nobody shortens. */
+static void fill(int n)
+{
+    use("tasks", "replies");
+    for (int i = 0; i < n; i += 100) {
+        for (int k = 0; k < 100; k++)
+            put("0");
+        for (int k = 0; k < 100; k++)
+            answer("INSERTED");
+    }
 }
 
 static int by_value(const void *a, const void *b)
@@ -118,6 +132,8 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "worker") == 0)
         work();
     int n = atoi(argv[3]), rounds = argc > 5 ? atoi(argv[5]) : 1;
+    if (strcmp(argv[1], "fill") == 0)
+        return fill(n), 0;
     double *took = malloc(sizeof *took * (size_t)rounds);
     use("tasks", "replies");
     for (int i = 0; i < rounds; i++)

@@ -1,4 +1,5 @@
-/* fib as OpenMP tasks all the way down. Prints nanoseconds a task and thread. usage: fib_omp N THREADS */
+/* fib as OpenMP tasks all the way down. Prints nanoseconds a task and thread, the best of 7. usage: fib_omp N
+ * THREADS */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +43,14 @@ int main(int argc, char **argv)
     int threads = argc > 2 ? atoi(argv[2]) : 1;
     omp_set_num_threads(threads);
     run(20);
-    double from = omp_get_wtime();
-    volatile long answer = run(n);
-    double took = omp_get_wtime() - from;
-    (void)answer;
-    printf("%.3f\n", took * 1e9 * threads / calls(n));
+    double best = 1e9;
+    for (int i = 0; i < 7; i++) {
+        double from = omp_get_wtime();
+        volatile long answer = run(n);
+        double took = omp_get_wtime() - from;
+        (void)answer;
+        best = took < best ? took : best;
+    }
+    printf("%.3f\n", best * 1e9 * threads / calls(n));
     return 0;
 }

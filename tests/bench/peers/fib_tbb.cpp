@@ -1,5 +1,5 @@
 // fib as tasks all the way down with oneTBB's task_group, the way its documentation writes it.
-// Prints nanoseconds a task and thread. usage: fib_tbb N THREADS
+// Prints nanoseconds a task and thread, the best of 7. usage: fib_tbb N THREADS
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -35,9 +35,13 @@ int main(int argc, char **argv)
     int threads = argc > 2 ? atoi(argv[2]) : 1;
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
     fib(20);
-    auto from = std::chrono::steady_clock::now();
-    volatile long answer = fib(n);
-    std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - from;
-    (void)answer;
-    printf("%.3f\n", took.count() * threads / calls(n));
+    double best = 1e18;
+    for (int i = 0; i < 7; i++) {
+        auto from = std::chrono::steady_clock::now();
+        volatile long answer = fib(n);
+        std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - from;
+        (void)answer;
+        best = took.count() < best ? took.count() : best;
+    }
+    printf("%.3f\n", best * threads / calls(n));
 }

@@ -1,16 +1,10 @@
-/* A gearman worker: "work" spins for the nanoseconds that its workload says (0: a no-op) and returns a byte.
- * usage: gearman_worker PORT */
+/* A gearman worker: "work" does so many rounds of arithmetic as its workload says (0: a no-op) and returns a
+ * byte. usage: gearman_worker PORT */
 #include <libgearman/gearman.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static long now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000L + t.tv_nsec;
-}
+#include "examples/synthetic/load.h"
 
 static gearman_return_t work(gearman_job_st *job, void *context)
 {
@@ -18,8 +12,7 @@ static gearman_return_t work(gearman_job_st *job, void *context)
     char text[32] = "0";
     size_t n = gearman_job_workload_size(job);
     memcpy(text, gearman_job_workload(job), n < 31 ? n : 31);
-    for (long until = now_ns() + atol(text); atol(text) && now_ns() < until;)
-        ;
+    load_spin(atol(text));
     return gearman_job_send_data(job, "1", 1), GEARMAN_SUCCESS;
 }
 

@@ -1,35 +1,36 @@
-/* A master-worker farm over MPI: rank 0 hands out N tasks of NS nanoseconds, one at a time to each worker,
- * and gathers the results. Prints tasks a second, or with N = 1 the median microseconds of ROUNDS. usage:
- * mpirun -n 3 mpi_farm N NS [ROUNDS] */
+/* A master-worker farm over MPI: rank 0 hands out N tasks of so many rounds of arithmetic, one at a time to
+ * each worker, and gathers the results. Prints a line for each pair: tasks a second, or with N = 1 the median
+ * microseconds of 1,000. usage: mpirun -n 3 mpi_farm N ROUNDS [N ROUNDS]... */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "examples/synthetic/load.h"
+
 static void work(void)
 {
-    long ns;
+    long rounds;
     for (;;) {
-        MPI_Recv(&ns, 1, MPI_LONG, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-        if (ns < 0)
+        MPI_Recv(&rounds, 1, MPI_LONG, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        if (rounds < 0)
             return;
-        for (double until = MPI_Wtime() + (double)ns * 1e-9; ns && MPI_Wtime() < until;)
-            ;
-        MPI_Send(&ns, 1, MPI_LONG, 0, 0, MPI_COMM_WORLD);
+        load_spin(rounds);
+        MPI_Send(&rounds, 1, MPI_LONG, 0, 0, MPI_COMM_WORLD);
     }
 }
 
-static double run(int n, long ns, int workers)
+static double run(int n, long load, int workers)
 {
     double from = MPI_Wtime();
     int sent = 0;
     for (int w = 1; w <= workers && sent < n; w++, sent++)
-        MPI_Send(&ns, 1, MPI_LONG, w, 0, MPI_COMM_WORLD);
+        MPI_Send(&load, 1, MPI_LONG, w, 0, MPI_COMM_WORLD);
     for (int got = 0; got < n; got++) {
         MPI_Status from_whom;
         long result;
         MPI_Recv(&result, 1, MPI_LONG, MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, &from_whom);
         if (sent < n) {
-            MPI_Send(&ns, 1, MPI_LONG, from_whom.MPI_SOURCE, 0, MPI_COMM_WORLD);
+            MPI_Send(&load, 1, MPI_LONG, from_whom.MPI_SOURCE, 0, MPI_COMM_WORLD);
             sent++;
         }
     }
@@ -42,16 +43,22 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void lead(int n, long ns, int rounds, int workers)
+static void measure(int n, long load, int workers)
 {
-    double *took = malloc(sizeof *took * (size_t)rounds);
-    run(100, 0, workers);
-    for (int i = 0; i < rounds; i++)
-        took[i] = run(n, ns, workers);
-    qsort(took, (size_t)rounds, sizeof *took, by_value);
-    printf("%.3f\n", n == 1 ? took[rounds / 2] * 1e6 : n / took[rounds / 2]);
-    free(took);
+    static double took[1000];
+    int times = n == 1 ? 1000 : 1;
+    for (int i = 0; i < times; i++)
+        took[i] = run(n, load, workers);
+    qsort(took, (size_t)times, sizeof *took, by_value);
+    printf("%.3f\n", n == 1 ? took[times / 2] * 1e6 : n / took[0]);
+}
+
+static void lead(int argc, char **argv, int workers)
+{
     long stop = -1;
+    run(1000, 0, workers);
+    for (int i = 1; i + 1 < argc; i += 2)
+        measure(atoi(argv[i]), atol(argv[i + 1]), workers);
     for (int w = 1; w <= workers; w++)
         MPI_Send(&stop, 1, MPI_LONG, w, 0, MPI_COMM_WORLD);
 }
@@ -65,8 +72,7 @@ int main(int argc, char **argv)
     if (rank)
         work();
     else
-        lead(argc > 1 ? atoi(argv[1]) : 10000, argc > 2 ? atol(argv[2]) : 0, argc > 3 ? atoi(argv[3]) : 5,
-             size - 1);
+        lead(argc, argv, size - 1);
     MPI_Finalize();
     return 0;
 }

@@ -1,0 +1,81 @@
+/* The benchmarks' tasks. */
+#define _POSIX_C_SOURCE 199309L
+#include <cx/task.h>
+#include <time.h>
+
+#include "examples/synthetic/load.h"
+
+/* ---- Task Bench's trivial pattern: tasks that depend on nothing ---- */
+
+CX_TASK(leaf) /* i64 rounds of arithmetic -> i64 1 */
+{
+    load_spin(cx_i64(cx, 0));
+    cx_return_i64(cx, 1);
+}
+
+CX_TASK(row) /* i64 n, i64 rounds -> i64 n */
+{
+    int64_t n = cx_i64(cx, 0), rounds = cx_i64(cx, 1);
+    if (n < 0 || n > (int64_t)CX_SLOTS_MAX)
+        return cx_fail(cx, "a row has 0 to %u tasks", CX_SLOTS_MAX);
+    cx_ref all = cx_successor(cx, CX_COUNT, (uint32_t)n);
+    for (uint32_t i = 0; i < (uint32_t)n; i++)
+        cx_spawn(cx, leaf, cx_slot(all, i), cx_args(rounds));
+}
+
+CX_TASK(grid) /* i64 rows, i64 n a row, i64 rounds -> i64 rows * n */
+{
+    int64_t rows = cx_i64(cx, 0), n = cx_i64(cx, 1), rounds = cx_i64(cx, 2);
+    if (rows < 0 || rows > (int64_t)CX_SLOTS_MAX)
+        return cx_fail(cx, "a grid has 0 to %u rows", CX_SLOTS_MAX);
+    cx_ref all = cx_successor(cx, CX_SUM_I64, (uint32_t)rows);
+    for (uint32_t i = 0; i < (uint32_t)rows; i++)
+        cx_spawn(cx, row, cx_slot(all, i), cx_args(n, rounds));
+}
+
+/* ---- Sleepers: as long as wanted, without a processor ---- */
+
+CX_TASK(nap) /* i64 us -> i64 1 */
+{
+    load_doze_us(cx_i64(cx, 0));
+    cx_return_i64(cx, 1);
+}
+
+CX_TASK(naps) /* i64 n, i64 us each -> i64 n */
+{
+    int64_t n = cx_i64(cx, 0), us = cx_i64(cx, 1);
+    cx_ref all = cx_successor(cx, CX_COUNT, (uint32_t)n & (CX_SLOTS_MAX - 1));
+    for (uint32_t i = 0; i < ((uint32_t)n & (CX_SLOTS_MAX - 1)); i++)
+        cx_spawn(cx, nap, cx_slot(all, i), cx_args(us));
+}
+
+CX_TASK(sleeper) /* -> i64 1, after a quarter of an hour */
+{
+    load_doze_us(900000000);
+    cx_return_i64(cx, 1);
+}
+
+CX_TASK(sleepers) /* i64 n -> i64 n: a queue that nobody shortens */
+{
+    uint32_t n = (uint32_t)cx_i64(cx, 0) & (CX_SLOTS_MAX - 1);
+    cx_ref all = cx_successor(cx, CX_COUNT, n);
+    for (uint32_t i = 0; i < n; i++)
+        cx_spawn(cx, sleeper, cx_slot(all, i), CX_NO_ARGS);
+}
+
+/* ---- There and back: each task is spawned by the one before, and notes when it ran ---- */
+
+CX_TASK(trip) /* i64 n -> bytes: n times of the clock, ns, 8 bytes each */
+{
+    struct timespec t;
+    int64_t n = cx_i64(cx, 0), ns;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    if (n <= 1)
+        return cx_return_bytes(cx, &ns, sizeof ns);
+    cx_ref all = cx_successor(cx, CX_CONCAT, 2);
+    cx_set(cx, cx_slot(all, 0), cx_v_bytes(&ns, sizeof ns));
+    cx_spawn(cx, trip, cx_slot(all, 1), cx_args(n - 1));
+}
+
+CX_MODULE(leaf, row, grid, nap, naps, sleeper, sleepers, trip)
