@@ -90,15 +90,22 @@ $(B)/lib/libbrokcore.a: $(BROKCORE)
 $(B)/lib/libbroker.a: $(filter-out %/main.o,$(call objs,broker/*.c))
 $(B)/lib/libproto.a: $(PROTO)
 $(B)/lib/libsupport.a: $(SUPPORT)
-$(B)/lib/libcx.a: $(LIBCX) $(TSCORE) $(ENGINE) $(PROTO) $(BASE)
+$(B)/lib/libconscore.a: $(call objs,consumer/core/*.c)
+$(B)/lib/libconsumer.a: $(LIBCX) $(TSCORE) $(ENGINE) $(PROTO) $(BASE)
+# For users: one object whose names outside <cx/...> are hidden.
+$(B)/lib/libcx.a: $(B)/lib/libconsumer.a
+	$(LD) -r --whole-archive $< -o $(B)/lib/cx.o
+	objcopy --localize-hidden $(B)/lib/cx.o
+	@rm -f $@
+	ar rcs $@ $(B)/lib/cx.o
 $(B)/lib/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $^
 
-$(B)/lib/libcx.so: $(B)/lib/libcx.a consumer/libcx.map
+$(B)/lib/libcx.so: $(B)/lib/libconsumer.a consumer/libcx.map
 	$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libcx.so.0 -Wl,--version-script=consumer/libcx.map -Wl,--whole-archive \
-	    $(B)/lib/libcx.a -Wl,--no-whole-archive -Wl,--as-needed $(WIRE_LIBS) $(SYS_LIBS) $(LDFLAGS) -o $@
+	    $< -Wl,--no-whole-archive -Wl,--as-needed $(WIRE_LIBS) $(SYS_LIBS) $(LDFLAGS) -o $@
 	@ln -sf libcx.so $(B)/lib/libcx.so.0
 
 link = @mkdir -p $(@D); $(if $(Q),,echo "link $@";) $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -Wl,--as-needed $(1) -o $@
@@ -111,7 +118,7 @@ $(B)/bin/cx-runner: $(filter-out $(ENGINE),$(call objs,producer/runner/*.c produ
 	$(call link,-ldl -lpthread -lm)
 $(B)/bin/cx-broker: $(call objs,broker/*.c) $(addprefix $(B)/lib/,libbrokcore.a libproto.a libbase.a)
 	$(call link,$(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
-$(B)/bin/cx: $(call objs,consumer/cmd/*.c) $(addprefix $(B)/lib/,libcx.a)
+$(B)/bin/cx: $(call objs,consumer/cmd/*.c) $(B)/lib/libconsumer.a
 	$(call link,$(WIRE_LIBS) $(SYS_LIBS))
 
 # Modules are built as a user would: the public headers, libc and libm.
@@ -126,7 +133,7 @@ $(B)/tests/modules/%.so: tests/modules/%.c $(wildcard include/cx/*.h)
 $(B)/bin/%: $(B)/obj/examples/%/main.o $(B)/lib/libcx.so
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $< -L$(B)/lib -lcx -ljpeg -lm -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
-TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libcx.a libprodcore.a libbroker.a libbrokcore.a libproto.a libbase.a)
+TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libconsumer.a libprodcore.a libbroker.a libbrokcore.a libproto.a libbase.a)
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
 # Tests of the task server's shell, which no library for users holds.
@@ -174,7 +181,7 @@ demo: deps ## render a picture on a local network while producers come and go
 	@$(MAKE) --no-print-directory products
 	@tools/demo $(B)
 
-purity: $(B)/lib/libtscore.a $(B)/lib/libprodcore.a $(B)/lib/libbrokcore.a $(B)/lib/libbase.a
+purity: $(addprefix $(B)/lib/,libtscore.a libprodcore.a libbrokcore.a libconscore.a libbase.a)
 	@tools/purity $^
 
 # ---- Installing ----
