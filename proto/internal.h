@@ -21,16 +21,17 @@
     4096 /* a message up to this long is copied into its slice, others give their buffer                     \
           */
 #define KEEPALIVE_TIME_MS    500
-#define CONNECT_TIMEOUT_MS   5000
-#define HANDSHAKE_TIMEOUT_MS 5000
 #define UNUSED_CONNECTION_MS 60000   /* a connection without a stream is closed after that */
 #define TICK_US              1000000 /* between checks of deny list, certificates' ends, and closes that hang */
 
 /* Sanitizers make a slow machine of any: a large message's callback may take longer than a second. */
 #if defined CX_TSAN || defined CX_ASAN
 #define KEEPALIVE_TIMEOUT_MS 8000
+#define CONNECT_TIMEOUT_MS   40000
 #else
 #define KEEPALIVE_TIMEOUT_MS 1000
+#define CONNECT_TIMEOUT_MS                                                                                   \
+    10000 /* both sides; long, or a thousand producers that come back at once never would */
 #endif
 
 /* gRPC is not instrumented, so ThreadSanitizer does not see that a tag's return follows its start. */

@@ -25,7 +25,7 @@ static grpc_server *server_new(void)
         number(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, MSG_BYTES_MAX),
         number(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
                0), /* or a small message might become a large one */
-        number(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS),
+        number(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, CONNECT_TIMEOUT_MS),
         number(GRPC_ARG_MAX_CONNECTION_IDLE_MS, UNUSED_CONNECTION_MS),
         number(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
