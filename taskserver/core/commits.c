@@ -8,6 +8,9 @@
 
 void job_fail(struct ts *ts, struct job *job, struct bytes reason)
 {
+    for (; reason.len > TS_REASON_MAX; reason.len--)
+        while ((reason.data[reason.len - 1] & 0xc0) == 0x80) /* not within a character */
+            reason.len--;
     struct record r = {.kind = RECORD_ENDED,
                        .now_us = ts->now_us,
                        .job = job->entry.id,
@@ -284,6 +287,10 @@ static const char *commit_one(struct ts *ts, struct producer *p, const struct co
         return NULL;
     }
     struct holder *h = holder_find(t, p);
+    if (!h && producer_disowned(p, c->job, c->task)) {
+        duplicate(job);
+        return NULL;
+    }
     if (!h)
         return "a commit for a task that was not granted to this producer";
     return handler[c->kind](ts, h, c);

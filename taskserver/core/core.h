@@ -187,6 +187,7 @@ struct producer {
     uint64_t hungry_us;  /* not signalled again before */
     uint64_t hungry_gap_us;
     uint64_t commits, executed, busy_ns, joined_us;
+    struct buf disowned; /* uint64_t each: tasks it came back with that were not its any more */
 };
 
 struct watch {
@@ -273,7 +274,7 @@ struct ts_effect *fx_job(struct ts *ts, enum ts_effect_kind kind, uint32_t peer,
 void fx_data(struct ts *ts, struct ts_effect *fx, struct bytes data);
 void fx_fault(struct ts *ts, uint32_t peer, const char *text);
 __attribute__((format(printf, 2, 3))) void text_add(struct buf *b, const char *format, ...);
-void text_safe(struct buf *b, struct bytes text); /* text of strangers: control characters become '?' */
+void text_safe(struct buf *b, struct bytes text); /* text of strangers: what is not plain UTF-8 becomes '?' */
 
 /* client.c: what clients are told, and when it may leave (law 8) */
 __attribute__((format(printf, 5, 6))) void reply(struct ts *ts, const struct ts_event *e, uint64_t lsn,
@@ -379,6 +380,8 @@ void producer_window(struct ts *ts, const struct ts_event *e);
 void producer_holds(struct ts *ts, const struct ts_event *e);
 void producer_update(struct ts *ts, struct producer *p);                /* after granted or window changed */
 void producer_tell(struct ts *ts, struct producer *p, struct job *job); /* of a job, once */
+/* Whether it came back with this task, and was told that it is done elsewhere or unknown. */
+bool producer_disowned(const struct producer *p, struct id job, struct id task);
 void producers_free(struct ts *ts);
 
 /* grant.c */

@@ -61,10 +61,36 @@ void text_add(struct buf *b, const char *format, ...)
     b->len += n < (int)TS_REASON_MAX ? (size_t)n : TS_REASON_MAX - 1;
 }
 
+/* Length of the UTF-8 sequence that the text begins with, 0 when it is none (RFC 3629). */
+static size_t utf8_len(struct bytes text)
+{
+    uint8_t c = text.data[0];
+    size_t len = c < 0x80                ? 1
+                 : c >= 0xc2 && c < 0xe0 ? 2
+                 : (c & 0xf0) == 0xe0    ? 3
+                 : c >= 0xf0 && c < 0xf5 ? 4
+                                         : 0;
+    if (len > text.len)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((text.data[i] & 0xc0) != 0x80)
+            return 0;
+    uint8_t second = len > 2 ? text.data[1] : 0x80;
+    bool overlong = (c == 0xe0 && second < 0xa0) || (c == 0xf0 && second < 0x90);
+    bool outside = (c == 0xed && second > 0x9f) || (c == 0xf4 && second > 0x8f);
+    return overlong || outside ? 0 : len;
+}
+
 void text_safe(struct buf *b, struct bytes text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        put_u8(b, (c < 0x20 && c != '\n') || c == 0x7f ? '?' : c);
+    while (text.len) {
+        size_t len = utf8_len(text), skip = len ? len : 1;
+        uint8_t c = text.data[0];
+        if (len == 0 || (c < 0x20 && c != '\n') || c == 0x7f)
+            put_u8(b, '?');
+        else
+            buf_add(b, text.data, len);
+        text.data += skip;
+        text.len -= skip;
     }
 }

@@ -2,6 +2,7 @@
 #include "taskserver/core/core.h"
 
 #define WINDOW_MAX     (1u << 20)
+#define DISOWNED_MAX   4096u
 #define HUNGRY_GAP_MIN 1000u /* us between two signals to one producer */
 
 struct producer *producer_find(const struct ts *ts, uint32_t peer)
@@ -78,6 +79,7 @@ static void producer_free(struct ts *ts, struct producer *p)
     ts->threads -= p->threads;
     ts->nproducers--;
     ts->producer[p->peer] = NULL;
+    buf_free(&p->disowned);
     free(p);
 }
 
@@ -175,6 +177,32 @@ struct hold {
     uint64_t hash;
 };
 
+static uint64_t disowned_key(struct id job, struct id task)
+{
+    uint64_t key[4] = {job.hi, job.lo, task.hi, task.lo};
+    return hash64(key, sizeof key, 0);
+}
+
+bool producer_disowned(const struct producer *p, struct id job, struct id task)
+{
+    uint64_t key = disowned_key(job, task);
+    for (size_t at = 0; at < p->disowned.len; at += sizeof key)
+        if (memcmp(p->disowned.data + at, &key, sizeof key) == 0)
+            return true;
+    return false;
+}
+
+/* The task may come into being while the producer, not told yet, sends its commit: that is nobody's fault. */
+static void disown(struct ts *ts, struct producer *p, const struct hold *h)
+{
+    uint64_t key = disowned_key(h->job, h->task);
+    struct ts_effect *fx = fx_add(ts, TS_FX_REVOKE, p->peer);
+    fx->job = h->job;
+    fx->task = h->task;
+    if (p->disowned.len < DISOWNED_MAX * sizeof key)
+        buf_add(&p->disowned, &key, sizeof key);
+}
+
 /* Work begun before the connection broke, or before this server restarted, is still good when it is the same
  * work (law 6). */
 static void hold_take(struct ts *ts, struct producer *p, const struct hold *h)
@@ -188,9 +216,7 @@ static void hold_take(struct ts *ts, struct producer *p, const struct hold *h)
             grant_add(ts, p, t, 0);
         return;
     }
-    struct ts_effect *fx = fx_add(ts, TS_FX_REVOKE, p->peer);
-    fx->job = h->job;
-    fx->task = h->task;
+    disown(ts, p, h);
     if (!runs)
         fx_add(ts, TS_FX_JOB_GONE, p->peer)->job = h->job;
 }

@@ -16,21 +16,22 @@ static void submit_again(struct ts *ts, const struct ts_event *e, const struct j
         reply(ts, e, job->submit_lsn, CX_EEXIST, "this job id is taken by another job");
 }
 
+/* The last eighth of the memory is kept for the jobs that are running already. */
 static bool submit_has_room(struct ts *ts, const struct ts_event *e)
 {
-    uint64_t need = submit_need(e->u.submit), max = ts->config.memory_max;
+    uint64_t need = submit_need(e->u.submit), max = ts->config.memory_max - ts->config.memory_max / 8;
     if (ts->config.jobs_max && ts->njobs >= ts->config.jobs_max) {
         reply(ts, e, 0, CX_EFULL, "the server holds %u jobs, its limit; try later", ts->njobs);
         return false;
     }
     if (max && need > max) {
         reply(ts, e, 0, CX_ELIMIT, "the arguments exceed the server's memory budget of %llu bytes",
-              (unsigned long long)max);
+              (unsigned long long)ts->config.memory_max);
         return false;
     }
     if (max && ts->pool.used + need > max) {
         reply(ts, e, 0, CX_EFULL, "the server's memory budget of %llu bytes is spent; try later",
-              (unsigned long long)max);
+              (unsigned long long)ts->config.memory_max);
         return false;
     }
     return true;

@@ -774,6 +774,13 @@ static void mischief(struct world *w)
 
 /* ---- What happens ---- */
 
+static void honest_fault(struct world *w, const struct ts_effect *fx)
+{
+    struct bytes why = ts_effect_data(&w->fx, fx);
+    fprintf(stderr, "%.*s\n", (int)why.len, (const char *)why.data);
+    broken(w, "an honest producer is at fault");
+}
+
 static void arrive(struct world *w, struct producer_sim *p, const struct event *e)
 {
     struct ts_event in = {.kind = e->sent, .peer = p->peer, .u.batch = buf_bytes(&e->data)};
@@ -783,7 +790,7 @@ static void arrive(struct world *w, struct producer_sim *p, const struct event *
     server_step(w, in);
     for (size_t i = 0; i < w->fx.n; i++)
         if (w->fx.fx[i].kind == TS_FX_FAULT && w->fx.fx[i].peer == in.peer)
-            broken(w, "an honest producer is at fault");
+            honest_fault(w, &w->fx.fx[i]);
 }
 
 static void revoked(struct producer_sim *p, const struct event *e)

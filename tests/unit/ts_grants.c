@@ -208,6 +208,37 @@ static void held_tasks_are_grants_again_after_a_reconnect(void **state)
     rig_close(&r);
 }
 
+/* It came back with a task that did not exist just then, but came into being before it could be told. */
+static void a_commit_of_a_task_that_was_disowned_is_dropped(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 1), c;
+    struct buf b = {0}, holds = {0};
+    (void)state;
+    size_t before = r.log.n;
+    body_fan(&b, SUM_I64, 1);
+    rig_commit_kind(&r, 1, &g, COMMIT_DONE, buf_bytes(&b));
+    c = rig_grant(&r, 0);
+    rig_restart(&r, before); /* the root's commit is lost */
+    rig_join(&r, 1, 0);
+    put_hold(&holds, &c);
+    rig_step(&r, (struct ts_event){.kind = TS_PRODUCER_HOLDS, .peer = 1, .u.batch = buf_bytes(&holds)});
+    assert_int_equal(rig_count(&r, TS_FX_REVOKE), 1);
+    rig_join(&r, 2, 1);
+    g = rig_grant(&r, 0);
+    rig_commit(&r, 2, &g, &b);
+    assert_true(id_equal(rig_grant(&r, 0).task, c.task));
+    body_set_i64(&b, HOME, 5);
+    rig_commit(&r, 1, &c, &b);
+    assert_int_equal(rig_count(&r, TS_FX_FAULT), 0);
+    assert_int_equal(rig_info(&r, 1).duplicates, 1);
+    body_set_i64(&b, HOME, 5);
+    rig_commit(&r, 2, &c, &b);
+    assert_int_equal(rig_result(&r, 1).as.i64, 5);
+    buf_free(&holds);
+    rig_close(&r);
+}
+
 /* ---- Collapse ---- */
 
 static void budgets_are_zero_while_work_must_spread_and_grow_with_the_queue(void **state)
@@ -301,6 +332,7 @@ int main(void)
         cmocka_unit_test(what_a_producer_leaves_behind_is_first_in_the_queue),
         cmocka_unit_test(a_task_handed_back_goes_to_somebody_else),
         cmocka_unit_test(held_tasks_are_grants_again_after_a_reconnect),
+        cmocka_unit_test(a_commit_of_a_task_that_was_disowned_is_dropped),
         cmocka_unit_test(budgets_are_zero_while_work_must_spread_and_grow_with_the_queue),
         cmocka_unit_test(no_collapse_no_budget),
         cmocka_unit_test(the_idle_make_the_busy_publish_but_not_without_end),

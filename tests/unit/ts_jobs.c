@@ -238,13 +238,30 @@ static void a_failure_names_task_function_and_producer(void **state)
     struct grant g = rig_root(&r, 1);
     struct buf b = {0};
     (void)state;
-    put_fail(&b, bytes_str("no\x01 luck"));
+    put_fail(&b, bytes_str("no\x01 l\xc3\xbc\xff\xc0k"));
     rig_commit(&r, 1, &g, &b);
     char hex[ID_HEX_MAX];
     id_hex(id_root(), hex);
     rig_reason(&r, 1, hex);
     rig_reason(&r, 1, "(a)");
-    rig_reason(&r, 1, "producer p1: no? luck");
+    rig_reason(&r, 1, "producer p1: no? l\xc3\xbc??k");
+    rig_close(&r);
+}
+
+static void a_long_failure_is_cut_between_characters(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 1);
+    struct buf b = {0}, text = {0};
+    (void)state;
+    while (text.len < MESSAGE_TEXT_MAX)
+        buf_add(&text, "\xc3\xbc", 2);
+    put_fail(&b, buf_bytes(&text));
+    rig_commit(&r, 1, &g, &b);
+    struct bytes reason = rig_info(&r, 1).reason;
+    assert_in_range(reason.len, TS_REASON_MAX - 1, TS_REASON_MAX);
+    assert_int_equal(reason.data[reason.len - 1], 0xbc);
+    buf_free(&text);
     rig_close(&r);
 }
 
@@ -314,6 +331,65 @@ static void a_mistyped_value_fails_the_job(void **state)
     body_set_i64(&b, slot(1, 0), 7);
     rig_commit(&r, 1, &g, &b);
     rig_reason(&r, 3, "(concat): slot 0 was given a value of type i64");
+    rig_close(&r);
+}
+
+static void arguments_too_long_together_fail_the_job(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 3), c[3];
+    struct buf b = {0};
+    uint8_t *big = calloc(1, CX_VALUE_BYTES_MAX);
+    (void)state;
+    body_fan(&b, FN_B, 3);
+    rig_commit(&r, 1, &g, &b);
+    for (size_t i = 0; i < 3; i++)
+        c[i] = rig_grant(&r, i);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(rig_info(&r, 1).state, TS_JOB_RUNNING);
+        put_set(&b, HOME, cx_v_bytes(big, CX_VALUE_BYTES_MAX), (struct ref){0});
+        rig_commit(&r, 1, &c[i], &b);
+    }
+    rig_reason(&r, 1, "(b): its arguments exceed 32 MiB together");
+    free(big);
+    rig_close(&r);
+}
+
+/* Many slots, set from the last to the first, some with addresses and bytes. */
+static void a_wide_task_gets_its_arguments_in_order(void **state)
+{
+    enum { SLOTS = 60 };
+    struct rig r;
+    struct grant g = rig_root(&r, SLOTS), c[SLOTS];
+    struct buf b = {0};
+    (void)state;
+    body_fan(&b, FN_B, SLOTS);
+    rig_commit(&r, 1, &g, &b);
+    for (size_t i = 0; i < SLOTS; i++)
+        c[i] = rig_grant(&r, i);
+    for (size_t i = SLOTS; i-- > 0;) {
+        if (i % 3 == 0)
+            body_set_i64(&b, HOME, rig_arg(&c[i]));
+        else if (i % 3 == 1)
+            put_set(&b, HOME, cx_v_bytes("abcdefghijklmnopqrstuvwxyz", i % 27), (struct ref){0});
+        else
+            put_set(&b, HOME, cx_v_addr((cx_addr){0, 0, 0}), HOME);
+        rig_commit(&r, 1, &c[i], &b);
+        rig_compare(&r);
+    }
+    g = rig_grant(&r, 0);
+    assert_int_equal(g.nslots, SLOTS);
+    struct reader in = reader_of(ts_effect_data(&r.fx, rig_fx(&r, TS_FX_GRANT, 0)));
+    assert_true(grant_get(&in, &g));
+    in = reader_of(g.values);
+    for (size_t i = 0; i < SLOTS; i++) {
+        cx_value v = get_value(&in);
+        assert_int_equal(v.type, i % 3 == 0 ? CX_I64 : i % 3 == 1 ? CX_BYTES : CX_ADDR);
+        if (i % 3 == 0)
+            assert_int_equal(v.as.i64, i);
+        if (i % 3 == 1)
+            assert_int_equal(v.len, i % 27);
+    }
     rig_close(&r);
 }
 
@@ -406,7 +482,10 @@ int main(void)
         cmocka_unit_test(a_client_that_left_is_told_nothing),
         cmocka_unit_test(results_expire),
         cmocka_unit_test(a_failure_names_task_function_and_producer),
+        cmocka_unit_test(a_long_failure_is_cut_between_characters),
         cmocka_unit_test(three_crashes_are_poison),
+        cmocka_unit_test(arguments_too_long_together_fail_the_job),
+        cmocka_unit_test(a_wide_task_gets_its_arguments_in_order),
         cmocka_unit_test(a_job_that_cannot_end_fails),
         cmocka_unit_test(a_mistyped_value_fails_the_job),
         cmocka_unit_test(the_job_that_grew_fails_and_others_go_on),

@@ -266,6 +266,32 @@ static void an_equal_bound_cannot_win_either(void **state)
     rig_close(&r);
 }
 
+/* A step is kept short, however much there is to prune: the rest is due at once. */
+static void pruning_is_cut_into_steps(void **state)
+{
+    enum { TASKS = 20000 };
+    struct rig r;
+    struct grant g = rig_root(&r, 1);
+    struct buf b = {0};
+    (void)state;
+    for (uint32_t i = 0; i <= TASKS; i++)
+        put_name(&b, 0, i);
+    body_wait(&b, 1, COUNT, TASKS, HOME);
+    for (uint32_t i = 0; i < TASKS; i++)
+        body_child_with(&b, i + 2, FN_A, slot(1, i), (cx_opts){.bound_kind = CX_BOUND_MIN, .bound = 5});
+    put_bound(&b, CX_BOUND_MIN, 5);
+    rig_commit(&r, 1, &g, &b);
+    assert_in_range(rig_info(&r, 1).ready, 1, TASKS - 1);
+    unsigned ticks = 0;
+    for (; rig_info(&r, 1).state == TS_JOB_RUNNING; ticks++) {
+        assert_true(ts_due(r.ts) <= r.now);
+        rig_tick(&r, 0);
+    }
+    assert_in_range(ticks, 1, 5);
+    assert_int_equal(rig_result(&r, 1).as.i64, 0);
+    rig_close(&r);
+}
+
 /* ---- Size ---- */
 
 static void a_million_links_fire_without_recursion(void **state)
@@ -333,6 +359,7 @@ int main(void)
         cmocka_unit_test(a_job_of_higher_priority_goes_first),
         cmocka_unit_test(what_cannot_win_is_pruned_unrun),
         cmocka_unit_test(an_equal_bound_cannot_win_either),
+        cmocka_unit_test(pruning_is_cut_into_steps),
         cmocka_unit_test(a_million_links_fire_without_recursion),
         cmocka_unit_test(a_queued_task_costs_less_than_200_bytes),
         cmocka_unit_test(a_wide_successor_keeps_bits_only),

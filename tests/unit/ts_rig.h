@@ -46,25 +46,26 @@ static inline void rig_open(struct rig *r, struct ts_config config)
     *r = (struct rig){.config = config, .now = 1000000, .ts = ts_new(&config)};
 }
 
-static inline void rig_step_only(struct rig *r, struct ts_event *e)
+static inline void rig_step_more(struct rig *r, struct ts_event *e)
 {
+    size_t from = r->fx.n;
     e->now_us = r->now;
-    ts_effects_clear(&r->fx);
     ts_step(r->ts, e, &r->fx);
     ts_check(r->ts);
-    for (size_t i = 0; i < r->fx.n; i++)
+    for (size_t i = from; i < r->fx.n; i++)
         if (r->fx.fx[i].kind == TS_FX_LOG)
             rig_keep(&r->log, ts_effect_data(&r->fx, &r->fx.fx[i]));
 }
 
 static inline void rig_step(struct rig *r, struct ts_event e)
 {
-    rig_step_only(r, &e);
+    ts_effects_clear(&r->fx);
+    rig_step_more(r, &e);
     if (r->hold || e.kind == TS_HELD)
         return;
     /* As a shell without a journal: the log is held as soon as it is written. Its effects join the step's. */
-    struct ts_event held = {.kind = TS_HELD, .now_us = r->now, .u.lsn = ts_lsn(r->ts)};
-    ts_step(r->ts, &held, &r->fx);
+    struct ts_event held = {.kind = TS_HELD, .u.lsn = ts_lsn(r->ts)};
+    rig_step_more(r, &held);
 }
 
 static inline int rig_order(const void *a, const void *b)
