@@ -2,17 +2,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
-#include "taskserver/journal_file.h"
+#include "taskserver/journal_compact.h"
 
-enum { KEPT_BYTES = 16 << 20 }; /* a buffer that grew beyond this is given back */
+enum {
+    KEPT_BYTES = 16 << 20,    /* a buffer that grew beyond this is given back */
+    BEHIND_BYTES = 256 << 10, /* a new file that lags no more than this is put in place */
+};
 
 /* Records go through three buffers: `fill` grows on the reactor, `queued` waits, `writing` is with the disk.
  * They change places, so no record is copied twice and none needs memory of its own. */
@@ -20,123 +25,34 @@ struct journal {
     struct journal_config config;
     char path[STATE_PATH_MAX], path_new[STATE_PATH_MAX];
     uint64_t incarnation;
-    uint64_t compact_bytes;
 
     /* The reactor's. */
     struct buf fill;
-    uint64_t last;         /* lsn of the last record appended */
-    uint64_t told;         /* lsn last reported as held */
-    uint64_t bytes;        /* of the file and all that is on its way to it */
-    uint64_t snapshot_len; /* of the snapshot at the file's head */
-    struct buf taking;     /* the snapshot being taken */
-    uint64_t taking_records;
+    uint64_t last;          /* lsn of the last record appended */
+    uint64_t told;          /* lsn last reported as held */
+    uint64_t bytes;         /* of the file and all that is on its way to it */
+    uint64_t compact_bytes; /* below this a compaction is not worth it */
+    uint64_t snapshot_len;  /* of the snapshot at the file's head */
+    uint64_t compact_from_us;
+    bool compacting; /* from its start until its end has been told */
 
-    pthread_t thread;
+    pthread_t thread, compactor;
     pthread_mutex_t lock; /* guards the following */
     pthread_cond_t more;  /* for the disk thread */
     pthread_cond_t less;  /* for a reactor that waits for room */
     struct buf queued;
     uint64_t queued_lsn;
-    struct buf snapshot; /* to be written when `queued` has been; empty: none */
-    uint64_t snapshot_records, snapshot_lsn;
-    bool snapshot_asked;
     uint64_t held;
+    uint64_t end; /* of the file, after the last group or seal */
     bool posted, stop;
+    enum { COMPACT_NOT, COMPACT_READY, COMPACT_DONE, COMPACT_FAILED } compact; /* the new file's state */
+
+    struct compaction compaction; /* the compactor's, until COMPACT_READY; then the disk thread's */
 
     /* The disk thread's, and of open before it starts. */
     int fd;
     struct buf writing;
 };
-
-/* ---- The disk thread ---- */
-
-static void die(const struct journal *j, const char *what)
-{
-    log_error(
-        "journal %s: %s: %s. Nothing more can be promised, so this server ends; put the disk in order and "
-        "start it again",
-        j->path, what, strerror(errno));
-    _exit(JOURNAL_EXIT);
-}
-
-static void write_all(const struct journal *j, int fd, struct bytes data)
-{
-    while (data.len) {
-        ssize_t n = write(fd, data.data, data.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            die(j, "cannot write");
-        data.data += n;
-        data.len -= (size_t)n;
-    }
-}
-
-static void tell_held(void *ctx)
-{
-    struct journal *j = ctx;
-    pthread_mutex_lock(&j->lock);
-    uint64_t lsn = j->held;
-    j->posted = false;
-    pthread_mutex_unlock(&j->lock);
-    journal_flush(j);
-    if (lsn <= j->told)
-        return;
-    j->told = lsn;
-    j->config.held(j->config.ctx, lsn);
-}
-
-/* Says on the reactor that the log up to lsn is on disk; a post that is still under way will say this too. */
-static void report(struct journal *j, uint64_t lsn)
-{
-    pthread_mutex_lock(&j->lock);
-    j->held = lsn;
-    bool post = !j->posted;
-    j->posted = true;
-    pthread_mutex_unlock(&j->lock);
-    if (post)
-        j->config.poster.post(j->config.poster.reactor, tell_held, j);
-}
-
-static void write_group(struct journal *j, uint64_t lsn)
-{
-    journal_record_mark(j->writing.data, j->incarnation);
-    write_all(j, j->fd, buf_bytes(&j->writing));
-    if (fdatasync(j->fd))
-        die(j, "cannot sync");
-    report(j, lsn);
-}
-
-/* A MARK behind a group that nothing follows: it says that the group was synced. Need not be synced itself.
- */
-static void write_seal(struct journal *j, uint64_t lsn)
-{
-    buf_clear(&j->writing);
-    journal_record_put(&j->writing, j->incarnation, lsn, true, (struct bytes){0});
-    write_all(j, j->fd, buf_bytes(&j->writing));
-}
-
-/* A new file in the place of the old: header, snapshot; then the log goes on in it. A crash anywhere in
- * between leaves one or the other under the journal's name, both good for the same state. */
-static void write_snapshot(struct journal *j, struct bytes snapshot, uint64_t records, uint64_t lsn)
-{
-    struct journal_header h = {j->incarnation, lsn, records, snapshot.len};
-    int fd = open(j->path_new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-    if (fd < 0)
-        die(j, "cannot make the new file");
-    buf_clear(&j->writing);
-    journal_header_put(&j->writing, &h);
-    write_all(j, fd, buf_bytes(&j->writing));
-    write_all(j, fd, snapshot);
-    if (fsync(fd))
-        die(j, "cannot sync the new file");
-    if (rename(j->path_new, j->path) || state_sync_dir(j->config.dir))
-        die(j, "cannot put the new file in place");
-    close(j->fd);
-    j->fd = fd;
-    log_info("journal compacted to %zu bytes: %llu records up to number %llu", snapshot.len,
-             (unsigned long long)records, (unsigned long long)lsn);
-}
 
 static void swap(struct buf *a, struct buf *b)
 {
@@ -152,37 +68,127 @@ static void trim(struct buf *b)
     buf_clear(b);
 }
 
+/* ---- The disk thread: groups ---- */
+
+static void die(const struct journal *j, const char *what)
+{
+    log_error(
+        "journal %s: %s: %s. Nothing more can be promised, so this server ends; put the disk in order and "
+        "start it again",
+        j->path, what, strerror(errno));
+    _exit(JOURNAL_EXIT);
+}
+
+static void write_all(const struct journal *j, struct bytes data)
+{
+    while (data.len) {
+        ssize_t n = write(j->fd, data.data, data.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            die(j, "cannot write");
+        data.data += n;
+        data.len -= (size_t)n;
+    }
+}
+
+static void tell_news(void *ctx);
+
+/* With the lock held: the reactor is to look at what is new; true when it has to be told. */
+static bool news(struct journal *j)
+{
+    bool post = !j->posted;
+    j->posted = true;
+    return post;
+}
+
+static void post_news(struct journal *j, bool post)
+{
+    if (post)
+        j->config.poster.post(j->config.poster.reactor, tell_news, j);
+}
+
+static void write_group(struct journal *j, uint64_t lsn)
+{
+    journal_record_mark(j->writing.data, j->incarnation);
+    write_all(j, buf_bytes(&j->writing));
+    if (fdatasync(j->fd))
+        die(j, "cannot sync");
+    pthread_mutex_lock(&j->lock);
+    j->held = lsn;
+    j->end += j->writing.len;
+    bool post = news(j);
+    pthread_mutex_unlock(&j->lock);
+    post_news(j, post);
+}
+
+/* A MARK behind a group that nothing follows: it says that the group was synced. Need not be synced itself.
+ */
+static void write_seal(struct journal *j, uint64_t lsn)
+{
+    buf_clear(&j->writing);
+    journal_record_put(&j->writing, j->incarnation, lsn, true, (struct bytes){0});
+    write_all(j, buf_bytes(&j->writing));
+    pthread_mutex_lock(&j->lock);
+    j->end += j->writing.len;
+    pthread_mutex_unlock(&j->lock);
+}
+
+/* ---- The disk thread: a compacted file takes the journal's place ---- */
+
+/* A crash anywhere in between leaves one file or the other under the journal's name, both good for the same
+ * state. No group is written meanwhile: what is left to copy is little. */
+static bool change_files(struct journal *j)
+{
+    struct compaction *c = &j->compaction;
+    if (!compaction_catch_up(c, j->end))
+        return false;
+    if (rename(j->path_new, j->path) || state_sync_dir(j->config.dir))
+        die(j, "cannot put the compacted file in place");
+    if (fcntl(c->to, F_SETFL, O_APPEND))
+        die(j, "cannot append to the compacted file");
+    close(j->fd);
+    j->fd = c->to;
+    return true;
+}
+
+static void finish_compaction(struct journal *j)
+{
+    bool ok = change_files(j);
+    compaction_end(&j->compaction, ok);
+    pthread_mutex_lock(&j->lock);
+    if (ok)
+        j->end = j->compaction.bytes;
+    j->compact = ok ? COMPACT_DONE : COMPACT_FAILED;
+    bool post = news(j);
+    pthread_mutex_unlock(&j->lock);
+    post_news(j, post);
+}
+
+/* ---- The disk thread: its loop ---- */
+
 struct errand {
     uint64_t lsn;
-    struct buf snapshot; /* owned */
-    uint64_t snapshot_records, snapshot_lsn;
-    bool group, compact;
+    bool group, change;
 };
 
-/* Waits for something to write. False: stop, and all is written. */
+/* Waits for something to do. False: stop, and all is written. */
 static bool next_errand(struct journal *j, struct errand *e)
 {
     pthread_mutex_lock(&j->lock);
-    while (!j->queued.len && !j->snapshot_asked && !j->stop)
+    while (!j->queued.len && j->compact != COMPACT_READY && !j->stop)
         pthread_cond_wait(&j->more, &j->lock);
-    *e = (struct errand){.lsn = j->queued_lsn,
-                         .snapshot = j->snapshot,
-                         .snapshot_records = j->snapshot_records,
-                         .snapshot_lsn = j->snapshot_lsn,
-                         .group = j->queued.len > 0,
-                         .compact = j->snapshot_asked};
+    *e = (struct errand){j->queued_lsn, j->queued.len > 0, j->compact == COMPACT_READY};
     swap(&j->queued, &j->writing);
-    j->snapshot = (struct buf){0};
-    j->snapshot_asked = false;
     pthread_cond_signal(&j->less);
     pthread_mutex_unlock(&j->lock);
-    return e->group || e->compact;
+    return e->group || e->change;
 }
 
 static bool nothing_waits(struct journal *j)
 {
     pthread_mutex_lock(&j->lock);
-    bool nothing = !j->queued.len && !j->snapshot_asked;
+    bool nothing = !j->queued.len;
     pthread_mutex_unlock(&j->lock);
     return nothing;
 }
@@ -194,17 +200,110 @@ static void *disk_main(void *arg)
     while (next_errand(j, &e)) {
         if (e.group)
             write_group(j, e.lsn);
-        if (e.compact)
-            write_snapshot(j, buf_bytes(&e.snapshot), e.snapshot_records, e.snapshot_lsn);
-        else if (nothing_waits(j))
+        if (e.group && nothing_waits(j))
             write_seal(j, e.lsn);
-        buf_free(&e.snapshot);
+        if (e.change)
+            finish_compaction(j);
         trim(&j->writing);
     }
     return NULL;
 }
 
+/* ---- The compactor ---- */
+
+static uint64_t file_end(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    uint64_t end = j->end;
+    pthread_mutex_unlock(&j->lock);
+    return end;
+}
+
+/* The rest is left to the disk thread when it is little. */
+static bool catch_up(struct journal *j)
+{
+    struct compaction *c = &j->compaction;
+    do
+        if (!compaction_catch_up(c, file_end(j)))
+            return false;
+    while (file_end(j) - c->copied > BEHIND_BYTES);
+    return true;
+}
+
+static void *compactor_main(void *arg)
+{
+    struct journal *j = arg;
+    bool ok = compaction_run(&j->compaction) && catch_up(j);
+    if (!ok)
+        compaction_end(&j->compaction, false);
+    pthread_mutex_lock(&j->lock);
+    j->compact = ok ? COMPACT_READY : COMPACT_FAILED;
+    bool post = !ok && news(j);
+    pthread_cond_signal(&j->more);
+    pthread_mutex_unlock(&j->lock);
+    post_news(j, post);
+    return NULL;
+}
+
+void journal_compact(struct journal *j)
+{
+    if (j->compacting || j->bytes <= j->compact_bytes || j->bytes <= JOURNAL_COMPACT_FACTOR * j->snapshot_len)
+        return;
+    struct compaction *c = &j->compaction;
+    *c = (struct compaction){.machine = j->config.machine,
+                             .ctx = j->config.ctx,
+                             .path = j->path,
+                             .path_new = j->path_new,
+                             .incarnation = j->incarnation,
+                             .from = -1,
+                             .to = -1};
+    pthread_mutex_lock(&j->lock);
+    c->limit = j->end;
+    c->lsn = j->held;
+    j->compact = COMPACT_NOT;
+    pthread_mutex_unlock(&j->lock);
+    j->compact_from_us = clock_us();
+    j->compacting = pthread_create(&j->compactor, NULL, compactor_main, j) == 0;
+    if (j->compacting)
+        log_info("compacting the journal: %" PRIu64 " bytes", j->bytes);
+}
+
+/* A failure loses nothing but time: the old file goes on. It is tried again when that is twice as long. */
+static void compaction_over(struct journal *j, bool ok, uint64_t end)
+{
+    const struct compaction *c = &j->compaction;
+    pthread_join(j->compactor, NULL);
+    j->compacting = false;
+    if (!ok) {
+        log_error("the journal %s was not compacted: %s. It is used as it is", j->path, c->why);
+        j->compact_bytes = 2 * j->bytes;
+        return;
+    }
+    j->bytes = end + j->fill.len;
+    j->snapshot_len = c->snapshot_bytes;
+    log_info("journal compacted to %" PRIu64 " bytes, %" PRIu64 " records, in %.1f s", end, c->records,
+             (double)(clock_us() - j->compact_from_us) / 1e6);
+}
+
 /* ---- The reactor's side ---- */
+
+static void tell_news(void *ctx)
+{
+    struct journal *j = ctx;
+    pthread_mutex_lock(&j->lock);
+    uint64_t lsn = j->held, end = j->end + j->queued.len;
+    bool over = j->compacting && (j->compact == COMPACT_DONE || j->compact == COMPACT_FAILED);
+    bool ok = j->compact == COMPACT_DONE;
+    j->posted = false;
+    pthread_mutex_unlock(&j->lock);
+    if (over)
+        compaction_over(j, ok, end);
+    journal_flush(j);
+    if (lsn <= j->told)
+        return;
+    j->told = lsn;
+    j->config.held(j->config.ctx, lsn);
+}
 
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record)
 {
@@ -216,30 +315,20 @@ void journal_append(struct journal *j, uint64_t lsn, struct bytes record)
     j->bytes += j->fill.len - before;
 }
 
-/* With the lock held: may `fill` take the place of `queued`? Not before a snapshot that is older than it. */
-static bool has_room(const struct journal *j)
-{
-    return !j->queued.len && !j->snapshot_asked;
-}
-
-static void hand_over(struct journal *j)
-{
-    swap(&j->fill, &j->queued);
-    trim(&j->fill);
-    j->queued_lsn = j->last;
-    pthread_cond_signal(&j->more);
-}
-
 /* Hands over; wait: until there is room. */
 static void flush(struct journal *j, bool wait)
 {
     if (!j->fill.len)
         return;
     pthread_mutex_lock(&j->lock);
-    while (wait && !has_room(j))
+    while (wait && j->queued.len)
         pthread_cond_wait(&j->less, &j->lock);
-    if (has_room(j))
-        hand_over(j);
+    if (!j->queued.len) {
+        swap(&j->fill, &j->queued);
+        trim(&j->fill);
+        j->queued_lsn = j->last;
+        pthread_cond_signal(&j->more);
+    }
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -248,43 +337,12 @@ void journal_flush(struct journal *j)
     flush(j, j->fill.len > JOURNAL_UNWRITTEN_MAX);
 }
 
-bool journal_is_long(const struct journal *j)
-{
-    return j->bytes > j->compact_bytes && j->bytes > JOURNAL_COMPACT_FACTOR * j->snapshot_len;
-}
-
-void journal_snapshot_add(struct journal *j, struct bytes record)
-{
-    must(record.len < JOURNAL_MARK);
-    journal_record_put(&j->taking, j->incarnation, j->last, false, record);
-    j->taking_records++;
-}
-
-void journal_snapshot_end(struct journal *j)
-{
-    pthread_mutex_lock(&j->lock);
-    while (j->snapshot_asked) /* hardly ever: the file is new then, and not long */
-        pthread_cond_wait(&j->less, &j->lock);
-    buf_add(&j->queued, j->fill.data, j->fill.len); /* what the snapshot covers goes before it, as a group */
-    j->queued_lsn = j->last;
-    buf_clear(&j->fill);
-    j->snapshot_len = j->taking.len;
-    swap(&j->snapshot, &j->taking);
-    j->snapshot_records = j->taking_records;
-    j->snapshot_lsn = j->last;
-    j->snapshot_asked = true;
-    pthread_cond_signal(&j->more);
-    pthread_mutex_unlock(&j->lock);
-    j->bytes = JOURNAL_HEADER_BYTES + j->snapshot_len;
-    j->taking_records = 0;
-}
-
 uint64_t journal_bytes(const struct journal *j)
 {
     return j->bytes;
 }
 
-/* ---- Opening and closing ---- */
+/* ---- Opening ---- */
 
 /* A new journal appears under its name only when its header is on disk. */
 static int create(struct journal *j, uint64_t incarnation, char *why)
@@ -316,22 +374,22 @@ static int face_disk(const struct journal *j, char *why)
 }
 
 /* Cuts off a torn tail. */
-static int settle(struct journal *j, uint64_t end, uint64_t torn, char *why)
+static int settle(struct journal *j, uint64_t torn, char *why)
 {
     if (!torn)
         return 0;
-    log_warn("journal %s: the last %llu bytes are a record that was being written when the server died; "
+    log_warn("journal %s: the last %" PRIu64
+             " bytes are a record that was being written when the server died; "
              "nobody was told that it was kept, and it is cut off",
-             j->path, (unsigned long long)torn);
-    if (ftruncate(j->fd, (off_t)end) || fsync(j->fd)) {
+             j->path, torn);
+    if (ftruncate(j->fd, (off_t)j->end) || fsync(j->fd)) {
         snprintf(why, STATE_WHY_MAX, "cannot cut or sync %.300s: %s", j->path, strerror(errno));
         return CX_EIO;
     }
     return 0;
 }
 
-static int load(struct journal *j, journal_replay_fn *replay, void *ctx, struct journal_found *found,
-                char *why)
+static int load(struct journal *j, journal_replay_fn *replay, struct journal_found *found, char *why)
 {
     char reason[STATE_WHY_MAX];
     struct journal_header h;
@@ -339,28 +397,16 @@ static int load(struct journal *j, journal_replay_fn *replay, void *ctx, struct 
     int code = face_disk(j, why);
     if (code)
         return code;
-    code = journal_scan(j->fd, replay, ctx, &h, found, &end, reason);
+    code = journal_scan(j->fd, UINT64_MAX, replay, j->config.ctx, &h, found, &end, reason);
     if (code) {
         snprintf(why, STATE_WHY_MAX, "journal %.120s: %.380s", j->path, reason);
         return code;
     }
     j->incarnation = h.incarnation;
     j->last = j->told = j->held = found->lsn;
-    j->bytes = end;
+    j->bytes = j->end = end;
     j->snapshot_len = h.snapshot_bytes;
-    return settle(j, end, found->torn_bytes, why);
-}
-
-static void release(struct journal *j)
-{
-    if (j->fd >= 0)
-        close(j->fd);
-    buf_free(&j->fill);
-    buf_free(&j->queued);
-    buf_free(&j->writing);
-    buf_free(&j->snapshot);
-    buf_free(&j->taking);
-    free(j);
+    return settle(j, found->torn_bytes, why);
 }
 
 static int open_file(struct journal *j, uint64_t incarnation, char *why)
@@ -390,8 +436,18 @@ static int start_disk(struct journal *j, char *why)
     return CX_ENOMEM;
 }
 
+static void release(struct journal *j)
+{
+    if (j->fd >= 0)
+        close(j->fd);
+    buf_free(&j->fill);
+    buf_free(&j->queued);
+    buf_free(&j->writing);
+    free(j);
+}
+
 int journal_open(const struct journal_config *config, uint64_t incarnation, journal_replay_fn *replay,
-                 void *ctx, struct journal **out, struct journal_found *found, char *why)
+                 struct journal **out, struct journal_found *found, char *why)
 {
     struct journal *j = calloc(1, sizeof *j);
     if (!j) {
@@ -406,7 +462,7 @@ int journal_open(const struct journal_config *config, uint64_t incarnation, jour
     struct journal_found f;
     int code = open_file(j, incarnation, why);
     if (!code)
-        code = load(j, replay, ctx, &f, why);
+        code = load(j, replay, &f, why);
     if (!code)
         code = start_disk(j, why);
     if (code) {
@@ -418,15 +474,22 @@ int journal_open(const struct journal_config *config, uint64_t incarnation, jour
     return 0;
 }
 
+/* ---- Closing ---- */
+
 void journal_stop(struct journal *j)
 {
     flush(j, true);
+    if (j->compacting) {
+        atomic_store(&j->compaction.abandon, true);
+        pthread_join(j->compactor, NULL);
+        j->compacting = false;
+    }
     pthread_mutex_lock(&j->lock);
     j->stop = true;
     pthread_cond_signal(&j->more);
     pthread_mutex_unlock(&j->lock);
     pthread_join(j->thread, NULL);
-    tell_held(j);
+    tell_news(j);
 }
 
 void journal_free(struct journal *j)

@@ -42,12 +42,22 @@
 
 struct journal;
 
+/* What replays records, for compaction: a machine of its own beside the reactor's. Called on compaction's
+ * thread, so it touches nothing that the reactor does. */
+struct journal_machine {
+    void *(*begin)(void *ctx); /* an empty state */
+    bool (*replay)(void *state, struct bytes record, uint64_t lsn);
+    void (*snapshot)(const void *state, void (*emit)(void *ctx, struct bytes record), void *ctx);
+    void (*end)(void *state);
+};
+
 struct journal_config {
     const char *dir;                       /* the state directory, locked; borrowed */
     struct poster poster;                  /* from the disk thread to the reactor */
     void (*held)(void *ctx, uint64_t lsn); /* on the reactor: the log up to lsn is on disk */
-    void *ctx;
-    uint64_t compact_bytes; /* 0: JOURNAL_COMPACT_BYTES */
+    const struct journal_machine *machine; /* borrowed */
+    void *ctx;                             /* of held, of replay, and of the machine's begin */
+    uint64_t compact_bytes;                /* 0: JOURNAL_COMPACT_BYTES */
 };
 
 /* What a start found. */
@@ -66,7 +76,7 @@ typedef bool journal_replay_fn(void *ctx, struct bytes record, uint64_t lsn);
  * All that was replayed is on disk when this returns. CX_EIO: the disk; CX_EFAILED: the journal is damaged,
  * why says where and what to do (STATE_WHY_MAX bytes). */
 int journal_open(const struct journal_config *config, uint64_t incarnation, journal_replay_fn *replay,
-                 void *ctx, struct journal **out, struct journal_found *found, char *why);
+                 struct journal **out, struct journal_found *found, char *why);
 
 /* Appends a record to what will be written. lsn is one more than the last. */
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record);
@@ -74,13 +84,12 @@ void journal_append(struct journal *j, uint64_t lsn, struct bytes record);
  * itself when the thread has news. Cheap when there is nothing. */
 void journal_flush(struct journal *j);
 
-/* Compaction, when journal_is_long: hand over the whole state with journal_snapshot_add, then end it. The
- * reactor is busy for as long as the state takes to be copied in memory (about 1 ms a MiB); the disk thread
- * then writes and syncs the new file, during which records are accepted but not yet held: at 500 MB/s, 2 ms a
- * MiB of state. */
-bool journal_is_long(const struct journal *j);
-void journal_snapshot_add(struct journal *j, struct bytes record);
-void journal_snapshot_end(struct journal *j);
+/* Begins a compaction if the journal is long and none is under way. Its thread replays the file into a
+ * machine of its own, writes that one's state to a new file, and copies what has been logged since; the disk
+ * thread then copies the last of it (256 KiB at most, unless more came in that moment), syncs, and puts the
+ * new file in the old one's place. Records are accepted all the while, and held later than usual only in that
+ * last step: the time of one sync. While it lasts, the state is in memory twice. */
+void journal_compact(struct journal *j);
 
 uint64_t journal_bytes(const struct journal *j);
 

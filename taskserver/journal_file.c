@@ -266,7 +266,7 @@ static int scan_all(struct scan *s, journal_replay_fn *replay, void *ctx, struct
     return 0;
 }
 
-int journal_scan(int fd, journal_replay_fn *replay, void *ctx, struct journal_header *h,
+int journal_scan(int fd, uint64_t limit, journal_replay_fn *replay, void *ctx, struct journal_header *h,
                  struct journal_found *found, uint64_t *end, char *why)
 {
     struct stat st;
@@ -274,7 +274,7 @@ int journal_scan(int fd, journal_replay_fn *replay, void *ctx, struct journal_he
         snprintf(why, STATE_WHY_MAX, "cannot be looked at: %s", strerror(errno));
         return CX_EIO;
     }
-    struct scan s = {.fd = fd, .size = (uint64_t)st.st_size};
+    struct scan s = {.fd = fd, .size = (uint64_t)st.st_size < limit ? (uint64_t)st.st_size : limit};
     int code = scan_all(&s, replay, ctx, h, found, end, why);
     if (s.error) {
         snprintf(why, STATE_WHY_MAX, "cannot be read: %s", strerror(s.error));

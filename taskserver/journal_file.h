@@ -20,9 +20,9 @@ void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, bool 
 /* Sets the MARK in the record whose head is at `head`. */
 void journal_record_mark(uint8_t *head, uint64_t incarnation);
 
-/* Walks a journal file from its header on: *end is where the records that check end, and the file too unless
- * found->torn_bytes says otherwise. The file is only read. */
-int journal_scan(int fd, journal_replay_fn *replay, void *ctx, struct journal_header *h,
+/* Walks a journal file from its header on, as far as limit: *end is where the records that check end, and the
+ * file too unless found->torn_bytes says otherwise. The file is only read. */
+int journal_scan(int fd, uint64_t limit, journal_replay_fn *replay, void *ctx, struct journal_header *h,
                  struct journal_found *found, uint64_t *end, char *why);
 
 #endif

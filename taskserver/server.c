@@ -114,23 +114,6 @@ static void sweep(struct taskserver *s, uint64_t now_us)
     blobs_expire(s->blobs, taskserver_now(s));
 }
 
-static void add_to_snapshot(void *journal, struct bytes record)
-{
-    journal_snapshot_add(journal, record);
-}
-
-/* The reactor stands still while the state is copied (journal.h says how long that is). */
-static void compact(struct taskserver *s)
-{
-    if (!s->journal || !journal_is_long(s->journal))
-        return;
-    uint64_t from = clock_us(), bytes = journal_bytes(s->journal);
-    ts_snapshot(s->ts, add_to_snapshot, s->journal);
-    journal_snapshot_end(s->journal);
-    log_info("compacting the journal: %" PRIu64 " bytes, state taken in %.1f ms", bytes,
-             (double)(clock_us() - from) / 1e3);
-}
-
 /* Does what is due; returns when to come again. */
 static uint64_t do_due(struct taskserver *s)
 {
@@ -141,9 +124,10 @@ static uint64_t do_due(struct taskserver *s)
     uint64_t now = clock_us(), next = monotonic(s, ts_due(s->ts));
     uint64_t broker = s->registration ? registration_tick(s->registration, now) : UINT64_MAX;
     sweep(s, now);
-    compact(s);
-    if (s->journal)
+    if (s->journal) {
+        journal_compact(s->journal);
         journal_flush(s->journal);
+    }
     next = next < broker ? next : broker;
     return next < s->sweep_us ? next : s->sweep_us;
 }
@@ -209,16 +193,37 @@ static bool replay(void *ctx, struct bytes record, uint64_t lsn)
     return ts_replay(s->ts, record, lsn);
 }
 
+/* Compaction's own core, on its own thread. */
+static void *machine_begin(void *ctx)
+{
+    const struct taskserver *s = ctx;
+    return ts_new(&s->config.core);
+}
+static bool machine_replay(void *ts, struct bytes record, uint64_t lsn)
+{
+    return ts_replay(ts, record, lsn);
+}
+static void machine_snapshot(const void *ts, void (*emit)(void *ctx, struct bytes record), void *ctx)
+{
+    ts_snapshot(ts, emit, ctx);
+}
+static void machine_end(void *ts)
+{
+    ts_free(ts);
+}
+static const struct journal_machine machine = {machine_begin, machine_replay, machine_snapshot, machine_end};
+
 static int open_journal(struct taskserver *s, struct poster poster, char *why)
 {
     struct journal_config config = {.dir = s->config.state,
                                     .poster = poster,
                                     .held = on_held,
+                                    .machine = &machine,
                                     .ctx = s,
                                     .compact_bytes = s->config.compact};
     struct journal_found found;
     uint64_t from = clock_us();
-    int code = journal_open(&config, s->incarnation, replay, s, &s->journal, &found, why);
+    int code = journal_open(&config, s->incarnation, replay, &s->journal, &found, why);
     if (code)
         return code;
     struct ts_stats st;

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct seen seen = {0};
     uint64_t end = 0;
     char why[STATE_WHY_MAX] = "";
-    int code = journal_scan(fd, on_record, &seen, &h, &found, &end, why);
+    int code = journal_scan(fd, UINT64_MAX, on_record, &seen, &h, &found, &end, why);
     must(code == 0 ? end <= size && found.torn_bytes == size - end : why[0] != 0);
     close(fd);
     return 0;

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,14 +73,41 @@ static bool on_replay(void *ctx, struct bytes rec, uint64_t lsn)
     return true;
 }
 
+/* A machine whose state is how many records it has seen; it can be made to wait before it begins. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *machine_begin(void *ctx)
+{
+    (void)ctx;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return calloc(1, sizeof(struct world));
+}
+
+static void machine_snapshot(const void *state, void (*emit)(void *ctx, struct bytes record), void *ctx)
+{
+    const struct world *w = state;
+    char text[32];
+    int n = snprintf(text, sizeof text, "S%llu", (unsigned long long)w->replayed);
+    assert_false(w->wrong);
+    if (w->replayed)
+        emit(ctx, bytes_of(text, (size_t)n));
+}
+
+static const struct journal_machine machine = {machine_begin, on_replay, machine_snapshot, free};
+
 static int open_world(struct world *w)
 {
-    struct journal_config config = {
-        .dir = w->dir, .poster = posts_poster(&w->posts), .held = on_held, .ctx = w, .compact_bytes = 1000};
+    struct journal_config config = {.dir = w->dir,
+                                    .poster = posts_poster(&w->posts),
+                                    .held = on_held,
+                                    .machine = &machine,
+                                    .ctx = w,
+                                    .compact_bytes = 1000};
     w->held = w->replayed = w->records = 0;
     w->wrong = false;
     w->why[0] = 0;
-    int code = journal_open(&config, 0x1234, on_replay, w, &w->j, &w->found, w->why);
+    int code = journal_open(&config, 0x1234, on_replay, &w->j, &w->found, w->why);
     if (code == 0)
         w->held = w->found.lsn;
     return code;
@@ -256,24 +285,22 @@ static void test_flip_anywhere_is_found(void **state)
     struct buf whole = make_small_journal(w);
     size_t last_seal = whole.len - JOURNAL_RECORD_HEAD;
     for (size_t at = 0; at < whole.len; at++) {
-        for (int bit = 0; bit < 8; bit++) {
-            whole.data[at] ^= (uint8_t)(1 << bit);
-            spill(w, whole.data, whole.len);
-            int code = open_world(w);
-            assert_false(w->wrong);
-            if (code == 0) {
-                assert_int_equal(w->found.lsn, 9); /* only a record of no data was hit */
-                close_world(w);
-            } else {
-                assert_int_equal(code, CX_EFAILED);
-                assert_true(at < last_seal);
-                assert_non_null(strstr(w->why, w->dir));
-                struct buf after = slurp(w);
-                assert_true(bytes_equal(buf_bytes(&after), buf_bytes(&whole)));
-                buf_free(&after);
-            }
-            whole.data[at] ^= (uint8_t)(1 << bit);
+        whole.data[at] ^= (uint8_t)(1 << at % 8);
+        spill(w, whole.data, whole.len);
+        int code = open_world(w);
+        assert_false(w->wrong);
+        if (code == 0) {
+            assert_int_equal(w->found.lsn, 9); /* only a record of no data was hit */
+            close_world(w);
+        } else {
+            assert_int_equal(code, CX_EFAILED);
+            assert_true(at < last_seal);
+            assert_non_null(strstr(w->why, w->dir));
+            struct buf after = slurp(w);
+            assert_true(bytes_equal(buf_bytes(&after), buf_bytes(&whole)));
+            buf_free(&after);
         }
+        whole.data[at] ^= (uint8_t)(1 << at % 8);
     }
     buf_free(&whole);
     free_world(w);
@@ -390,12 +417,14 @@ static void test_other_version_is_refused(void **state)
 
 /* ---- Compaction ---- */
 
-static void snapshot(struct world *w, uint64_t lsn)
+/* As the server's loop does, until a compaction has come to its end, well. */
+static void wait_shorter(struct world *w, uint64_t bytes)
 {
-    char text[32];
-    int n = snprintf(text, sizeof text, "S%llu", (unsigned long long)lsn);
-    journal_snapshot_add(w->j, bytes_of(text, (size_t)n));
-    journal_snapshot_end(w->j);
+    while (journal_bytes(w->j) >= bytes) {
+        journal_compact(w->j);
+        posts_run(&w->posts, false);
+        sched_yield();
+    }
 }
 
 static void test_compaction_keeps_state_and_tail(void **state)
@@ -404,17 +433,28 @@ static void test_compaction_keeps_state_and_tail(void **state)
     struct world *w = new_world();
     assert_int_equal(open_world(w), 0);
     append(w, 1, 20);
-    assert_false(journal_is_long(w->j));
+    wait_held(w, 20);
+    journal_compact(w->j); /* too short yet */
     append(w, 21, 100);
-    assert_true(journal_is_long(w->j));
-    snapshot(w, 100);
-    assert_false(journal_is_long(w->j));
-    append(w, 101, 150);
+    wait_held(w, 100);
+    uint64_t bytes = journal_bytes(w->j);
+    pthread_mutex_lock(&gate);
+    journal_compact(w->j);
+    append(w, 101, 140);
+    wait_held(w, 140); /* nobody waits for a compaction */
+    assert_true(journal_bytes(w->j) > bytes);
+    pthread_mutex_unlock(&gate);
+    wait_shorter(w, bytes);
+    append(w, 141, 150);
     wait_held(w, 150);
     close_world(w);
+    struct buf file = slurp(w);
+    assert_true(file.len < bytes);
+    buf_free(&file);
     assert_int_equal(open_world(w), 0);
     assert_int_equal(w->found.lsn, 150);
-    assert_int_equal(w->found.records, 51); /* the snapshot and what came after it */
+    assert_int_equal(w->found.records, 51); /* the snapshot of 100, and what came after it */
+    assert_int_equal(w->found.incarnation, 0x1234);
     assert_false(w->wrong);
     append(w, 151, 160);
     close_world(w);
@@ -425,26 +465,96 @@ static void test_compaction_keeps_state_and_tail(void **state)
     free_world(w);
 }
 
-static void test_compaction_while_groups_are_under_way(void **state)
+static void test_compaction_again_and_again(void **state)
 {
     (void)state;
     struct world *w = new_world();
     assert_int_equal(open_world(w), 0);
-    for (uint64_t lsn = 1; lsn <= 3000; lsn++) {
+    for (uint64_t lsn = 1; lsn <= 20000; lsn++) {
         append(w, lsn, lsn);
         journal_flush(w->j);
-        if (lsn % 100 == 0)
-            snapshot(w, lsn);
+        journal_compact(w->j);
         while (posts_run(&w->posts, false))
             ;
     }
+    wait_held(w, 20000);
+    wait_shorter(w, 400000);
     close_world(w);
-    assert_int_equal(w->held, 3000);
     assert_int_equal(open_world(w), 0);
-    assert_int_equal(w->found.lsn, 3000);
-    assert_int_equal(w->found.records, 1);
+    assert_int_equal(w->found.lsn, 20000);
+    assert_true(w->found.records < 20000);
     assert_false(w->wrong);
     close_world(w);
+    free_world(w);
+}
+
+/* Closing does not wait for it, and the file is whole, old or new. */
+static void test_closing_ends_a_compaction(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    char path[128];
+    path_of(w, path, "journal.new");
+    for (uint64_t round = 0; round < 50; round++) {
+        assert_int_equal(open_world(w), 0);
+        assert_false(w->wrong);
+        assert_int_equal(w->found.lsn, round * 100);
+        append(w, round * 100 + 1, round * 100 + 100);
+        wait_held(w, round * 100 + 100);
+        journal_compact(w->j);
+        for (uint64_t i = 0; i < round * 20; i++)
+            posts_run(&w->posts, false);
+        close_world(w);
+        assert_int_equal(access(path, F_OK), -1);
+    }
+    free_world(w);
+}
+
+static void test_compaction_that_fails_changes_nothing(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    char path[128];
+    assert_int_equal(open_world(w), 0);
+    path_of(w, path, "journal.new");
+    assert_int_equal(mkdir(path, 0700), 0); /* in the way */
+    append(w, 1, 100);
+    wait_held(w, 100);
+    journal_compact(w->j);
+    posts_run(&w->posts, true);
+    append(w, 101, 110);
+    wait_held(w, 110);
+    journal_compact(w->j); /* not tried again before it is twice as long */
+    rmdir(path);
+    close_world(w);
+    assert_int_equal(open_world(w), 0);
+    assert_int_equal(w->found.records, 110);
+    assert_false(w->wrong);
+    close_world(w);
+    free_world(w);
+}
+
+/* What has rotted on the disk is found by a compaction, and not made good by it. */
+static void test_compaction_finds_damage(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    char path[128];
+    assert_int_equal(open_world(w), 0);
+    append(w, 1, 50);
+    wait_held(w, 50);
+    append(w, 51, 100);
+    wait_held(w, 100);
+    path_of(w, path, "journal");
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "rot", 3, 300), 3);
+    close(fd);
+    journal_compact(w->j);
+    posts_run(&w->posts, true);
+    assert_true(journal_bytes(w->j) > 1000);
+    append(w, 101, 110);
+    close_world(w);
+    assert_int_equal(open_world(w), CX_EFAILED);
     free_world(w);
 }
 
@@ -453,10 +563,14 @@ static void test_damaged_snapshot_is_refused(void **state)
     (void)state;
     struct world *w = new_world();
     assert_int_equal(open_world(w), 0);
-    append(w, 1, 3);
-    snapshot(w, 3);
+    append(w, 1, 100);
+    wait_held(w, 100);
+    uint64_t bytes = journal_bytes(w->j);
+    journal_compact(w->j);
+    wait_shorter(w, bytes);
     close_world(w);
     struct buf whole = slurp(w);
+    assert_int_equal(whole.len, JOURNAL_HEADER_BYTES + JOURNAL_RECORD_HEAD + 4); /* "S100", no log */
     for (size_t at = 0; at < whole.len; at++) {
         whole.data[at] ^= 4;
         spill(w, whole.data, whole.len);
@@ -662,7 +776,10 @@ int main(void)
         cmocka_unit_test(test_record_that_does_not_fit_the_state_is_refused),
         cmocka_unit_test(test_other_version_is_refused),
         cmocka_unit_test(test_compaction_keeps_state_and_tail),
-        cmocka_unit_test(test_compaction_while_groups_are_under_way),
+        cmocka_unit_test(test_compaction_again_and_again),
+        cmocka_unit_test(test_closing_ends_a_compaction),
+        cmocka_unit_test(test_compaction_that_fails_changes_nothing),
+        cmocka_unit_test(test_compaction_finds_damage),
         cmocka_unit_test(test_damaged_snapshot_is_refused),
         cmocka_unit_test(test_unfinished_compaction_is_dropped),
         cmocka_unit_test(test_full_disk_ends_the_process),
