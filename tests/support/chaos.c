@@ -174,6 +174,7 @@ static void blank(cJSON *item)
     }
     cJSON_DeleteItemFromObject(item, "age_s");
     cJSON_DeleteItemFromObject(item, "busy_s");
+    cJSON_DeleteItemFromObject(item, "duplicates");
 }
 
 char *listing_of(struct testnet *t, const char *verb)

@@ -36,7 +36,7 @@ pid_t runner_wait(pid_t producer);
 /* Every thread of the process sleeps: whatever it had to compute is done. True also when it has ended. */
 bool process_rests(pid_t pid);
 
-/* The words of `cx ARGS --json` as they were printed, with the values of these keys blanked: age_s, busy_s.
+/* The words of `cx ARGS --json` as they were printed, without age_s, busy_s and duplicates.
  * To be freed. */
 char *listing_of(struct testnet *t, const char *verb);
 
