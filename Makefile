@@ -46,7 +46,7 @@ BENCH    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 TESTMODS := $(patsubst tests/modules/%.c,$(B)/tests/modules/%.so,$(wildcard tests/modules/*.c))
 PRODUCTS := $(addprefix $(B)/bin/,$(PROGRAMS)) $(B)/lib/libcx.so $(B)/lib/libcx.a $(MODULES) $(EXAMPLES)
 
-.PHONY: all help deps bench-deps demo test test-unit test-e2e test-sim test-fuzz check sim fuzz bench install uninstall \
+.PHONY: all help deps bench-deps demo test test-unit test-e2e test-sim test-fuzz check sim fuzz soak bench install uninstall \
         format format-check clean products tests unit-tests purity
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -170,6 +170,9 @@ test-sim: products $(SIM)
 	@tools/run-tests $(B) sim
 test-fuzz: products $(FUZZ)
 	@tools/run-tests $(B) fuzz
+
+soak: products $(E2E) $(TESTMODS) ## the end-to-end tests RUNS=20 times over: examples, kills, faults
+	@tools/soak $(B) $(or $(RUNS),20)
 
 fuzz: ## fuzz every target with libFuzzer, SECONDS=60 each
 	@tools/fuzz $(or $(SECONDS),60)
