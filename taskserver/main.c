@@ -5,7 +5,10 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "proto/daemon.h"
+#include "proto/limits.h"
 #include "taskserver/server.h"
+
+enum { ADDRESS_MAX = 255 };
 
 struct settings {
     const char *listen, *network, *broker, *advertise, *state, *credentials, *name, *log_level;
@@ -75,18 +78,23 @@ static int start(const struct settings *set)
     return code;
 }
 
+static bool check_text(const char *option, const char *text, size_t max)
+{
+    struct bytes b = bytes_str(text);
+    if (b.len > 0 && b.len <= max && utf8_valid(b))
+        return true;
+    fprintf(stderr, "cx-taskserver: --%s: must be text of 1 to %zu bytes\n", option, max);
+    return false;
+}
+
 /* What the table of options cannot check. */
 static bool settings_check(const struct settings *set, int *level)
 {
     *level = log_level_of(set->log_level);
     if (*level < 0)
         fprintf(stderr, "cx-taskserver: --log-level: must be error, warn, info or debug\n");
-    size_t n = 0;
-    while (set->network[n])
-        n++;
-    if (n == 0 || n > TS_NAME_MAX)
-        fprintf(stderr, "cx-taskserver: --network: a name of 1 to %d bytes\n", TS_NAME_MAX);
-    return *level >= 0 && n > 0 && n <= TS_NAME_MAX;
+    return *level >= 0 && check_text("network", set->network, TS_NAME_MAX) &&
+           (!set->advertise || check_text("advertise", set->advertise, ADDRESS_MAX));
 }
 
 int main(int argc, char **argv)
