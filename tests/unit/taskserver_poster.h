@@ -24,7 +24,7 @@ struct posts {
         .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER                                  \
     }
 
-static void posts_add(void *reactor, void (*fn)(void *), void *ctx)
+static inline void posts_add(void *reactor, void (*fn)(void *), void *ctx)
 {
     struct posts *p = reactor;
     pthread_mutex_lock(&p->lock);
@@ -35,7 +35,7 @@ static void posts_add(void *reactor, void (*fn)(void *), void *ctx)
 }
 
 /* Runs one post, waiting for it if told to. False: there was none. */
-static bool posts_run(struct posts *p, bool wait)
+static inline bool posts_run(struct posts *p, bool wait)
 {
     pthread_mutex_lock(&p->lock);
     while (wait && p->first == p->last)
