@@ -111,8 +111,8 @@ static void do_dial(struct remote *r, const struct client_effect *fx)
     c->remote = r;
     c->link = fx->link;
     c->last = &c->first;
-    int code = rpc_dial(r->rpc, fx->address, rows[fx->link].peer, &r->me, rows[fx->link].method,
-                        fx->link == LINK_BLOBS, &handler, c, &c->stream);
+    int code = rpc_dial(r->rpc, fx->address, rows[fx->link].peer, &r->me, rows[fx->link].method, &handler, c,
+                        &c->stream);
     if (code < 0) {
         free(c);
         r->failed[fx->link] = code;

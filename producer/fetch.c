@@ -188,7 +188,7 @@ void fetch_blob(struct fetch *f, const uint8_t sha[32])
     }
     int rc = f->stream ? 0
                        : rpc_dial(f->config.rpc, f->address, ROLE_SERVER, f->config.me,
-                                  "/cx.TaskServer/Blobs", true, &handler, f, &f->stream);
+                                  "/cx.TaskServer/Blobs", &handler, f, &f->stream);
     if (rc) {
         f->config.done(f->config.ctx, sha, CX_ENONET, "the task server's address is not usable");
         return;

@@ -101,8 +101,8 @@ void place_begin(struct place *p)
         return;
     }
     p->asked = p->answered = false;
-    int rc = rpc_dial(p->config.rpc, p->config.broker, ROLE_BROKER, p->config.me, "/cx.Broker/Talk", false,
-                      &handler, p, &p->stream);
+    int rc = rpc_dial(p->config.rpc, p->config.broker, ROLE_BROKER, p->config.me, "/cx.Broker/Talk", &handler,
+                      p, &p->stream);
     if (rc)
         p->config.failed(p->config.ctx, "the broker's address is not usable");
     else

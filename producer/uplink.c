@@ -345,8 +345,8 @@ int uplink_dial(struct uplink *u, const char *address)
 {
     must(!u->stream);
     u->said_hello = u->up = u->said_leave = false;
-    int rc = rpc_dial(u->config.rpc, address, ROLE_SERVER, u->config.me, "/cx.TaskServer/Produce", false,
-                      &handler, u, &u->stream);
+    int rc = rpc_dial(u->config.rpc, address, ROLE_SERVER, u->config.me, "/cx.TaskServer/Produce", &handler,
+                      u, &u->stream);
     if (!rc)
         rpc_wake(u->stream);
     return rc;

@@ -56,11 +56,10 @@ int rpc_listen(struct rpc *r, const char *address, const struct credentials *me,
  * once (CX_EINVAL: not an address); success shows by the first message, failure by `closed` (CX_ENONET:
  * unreachable; CX_EAUTH: refused). The runtime does not reconnect: the caller decides when to dial again.
  * Each stream has a connection of its own, so a dial after a failure starts afresh and one stream's large
- * messages delay no other; `bulk` says that this is what matters here. me and method are not kept, but method
+ * messages delay no other. me and method are not kept, but method
  * must be a constant. */
 int rpc_dial(struct rpc *r, const char *address, enum role peer, const struct credentials *me,
-             const char *method, bool bulk, const struct rpc_handler *handler, void *ctx,
-             struct rpc_stream **out);
+             const char *method, const struct rpc_handler *handler, void *ctx, struct rpc_stream **out);
 
 /* Marks the stream as having something to send. Cheap, idempotent. */
 void rpc_wake(struct rpc_stream *s);

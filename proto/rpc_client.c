@@ -91,10 +91,8 @@ static void start(struct rpc_stream *s)
 }
 
 int rpc_dial(struct rpc *r, const char *address, enum role peer, const struct credentials *me,
-             const char *method, bool bulk, const struct rpc_handler *handler, void *ctx,
-             struct rpc_stream **out)
+             const char *method, const struct rpc_handler *handler, void *ctx, struct rpc_stream **out)
 {
-    (void)bulk; /* every stream has its own connection */
     char target[300];
     must(!r->freeing);
     if (!target_of(address, target) || (peer != ROLE_SERVER && peer != ROLE_BROKER))

@@ -152,7 +152,7 @@ struct registration *registration_new(struct taskserver *server, const char *bro
 static void dial(struct registration *r)
 {
     int code = rpc_dial(r->server->rpc, r->broker, ROLE_BROKER, r->server->config.me, "/cx.Broker/Talk",
-                        false, &handler, r, &r->stream);
+                        &handler, r, &r->stream);
     if (code) {
         r->stream = NULL;
         r->due_us = clock_us() + next_wait(r);

@@ -127,8 +127,7 @@ static void dial_all(const char *address, const struct credentials *me)
 {
     for (int i = 0; i < STREAMS; i++) {
         pipes[i] = (struct pipe){.batch = 1};
-        must(rpc_dial(reactor, address, ROLE_SERVER, me, METHOD, false, &handler, &pipes[i],
-                      &pipes[i].stream) == 0);
+        must(rpc_dial(reactor, address, ROLE_SERVER, me, METHOD, &handler, &pipes[i], &pipes[i].stream) == 0);
     }
 }
 

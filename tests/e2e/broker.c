@@ -168,9 +168,8 @@ static struct peer *peer_new(enum role role, const char *name)
     p->me = test_credentials(role, name);
     snprintf(address, sizeof address, "127.0.0.1:%d", daemon_.port);
     assert_int_equal(rpc_new(&p->rpc), 0);
-    assert_int_equal(rpc_dial(p->rpc, address, ROLE_BROKER, &p->me, "/cx.Broker/Talk", false, &peer_handler,
-                              p, &p->stream),
-                     0);
+    assert_int_equal(
+        rpc_dial(p->rpc, address, ROLE_BROKER, &p->me, "/cx.Broker/Talk", &peer_handler, p, &p->stream), 0);
     return p;
 }
 

@@ -96,7 +96,7 @@ static struct peer *peer_open(struct testnet *t, enum role role, const char *met
         fail_msg("%s", why);
     assert_int_equal(rpc_new(&p->rpc), 0);
     assert_int_equal(
-        rpc_dial(p->rpc, t->network.address, ROLE_SERVER, &p->me, method, false, &handler, p, &p->stream), 0);
+        rpc_dial(p->rpc, t->network.address, ROLE_SERVER, &p->me, method, &handler, p, &p->stream), 0);
     return p;
 }
 

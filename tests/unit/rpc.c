@@ -65,7 +65,7 @@ static int teardown(void **state)
 static void dial_as(struct world *w, struct end *e, enum role peer, const struct credentials *me,
                     const char *method)
 {
-    assert_int_equal(rpc_dial(w->rpc, w->address, peer, me, method, false, &end_handler, e, &e->stream), 0);
+    assert_int_equal(rpc_dial(w->rpc, w->address, peer, me, method, &end_handler, e, &e->stream), 0);
 }
 
 static void dial(struct world *w, struct end *e)
@@ -365,9 +365,8 @@ static void a_consumer_cannot_pose_as_a_server(void **state)
     assert_int_equal(rpc_new(&r), 0);
     assert_int_equal(rpc_listen(r, "127.0.0.1:0", &impostor, &w->service, 1, &port, why), 0);
     snprintf(w->address, sizeof w->address, "127.0.0.1:%d", port);
-    assert_int_equal(rpc_dial(r, w->address, ROLE_SERVER, &w->client, ECHO, false, &end_handler, &w->near,
-                              &w->near.stream),
-                     0);
+    assert_int_equal(
+        rpc_dial(r, w->address, ROLE_SERVER, &w->client, ECHO, &end_handler, &w->near, &w->near.stream), 0);
     expect_closed(r, &w->near, CX_EAUTH, "");
     rpc_free(r);
     pki_unload(&impostor);
@@ -511,9 +510,8 @@ static void bad_addresses(void **state)
     static const char *const bad[] = {"", "host", ":1", "host:", "host:x", "host:1/2"};
     struct rpc_stream *s = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(
-            rpc_dial(w->rpc, bad[i], ROLE_SERVER, &w->client, ECHO, false, &end_handler, &w->near, &s),
-            CX_EINVAL);
+        assert_int_equal(rpc_dial(w->rpc, bad[i], ROLE_SERVER, &w->client, ECHO, &end_handler, &w->near, &s),
+                         CX_EINVAL);
     assert_null(s);
 }
 
@@ -682,7 +680,7 @@ static int call(const char *dir, const char *address)
     struct end end = {.pump = 1, .pump_bytes = 1};
     char why[RPC_WHY_MAX];
     if (pki_load(dir, ROLE_CONSUMER, "c1", &me, why, sizeof why) != 0 || rpc_new(&r) != 0 ||
-        rpc_dial(r, address, ROLE_SERVER, &me, ECHO, false, &end_handler, &end, &end.stream) != 0)
+        rpc_dial(r, address, ROLE_SERVER, &me, ECHO, &end_handler, &end, &end.stream) != 0)
         return 1;
     rpc_wake(end.stream);
     while (!end.closed)

@@ -58,9 +58,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-    assert_int_equal(rpc_dial(w->rpc, w->address, ROLE_SERVER, &w->client, ECHO, false, &end_handler,
-                              &w->near, &w->near.stream),
-                     0);
+    assert_int_equal(
+        rpc_dial(w->rpc, w->address, ROLE_SERVER, &w->client, ECHO, &end_handler, &w->near, &w->near.stream),
+        0);
     end_send(&w->near, "honest", 6);
     run_until(w->rpc, &w->near.got, 1);
     rpc_free(w->rpc);
@@ -149,8 +149,7 @@ static void silent_connections_delay_nobody(void **state)
     }
     struct end near = {0};
     assert_int_equal(
-        rpc_dial(w->rpc, w->address, ROLE_SERVER, &w->client, ECHO, false, &end_handler, &near, &near.stream),
-        0);
+        rpc_dial(w->rpc, w->address, ROLE_SERVER, &w->client, ECHO, &end_handler, &near, &near.stream), 0);
     end_send(&near, "x", 1);
     run_until(w->rpc, &near.got, 1);
     rpc_close(near.stream, 0, "");

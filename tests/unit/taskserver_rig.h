@@ -187,8 +187,7 @@ static inline struct peer *peer_dial(struct rpc *r, const struct daemon *d, enum
     p->rpc = r;
     p->me = test_credentials(role, name);
     snprintf(address, sizeof address, "127.0.0.1:%d", d->port);
-    assert_int_equal(rpc_dial(r, address, ROLE_SERVER, &p->me, method, true, &peer_handler, p, &p->stream),
-                     0);
+    assert_int_equal(rpc_dial(r, address, ROLE_SERVER, &p->me, method, &peer_handler, p, &p->stream), 0);
     return p;
 }
 
