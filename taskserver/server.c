@@ -275,13 +275,22 @@ static int listen_on(struct taskserver *s, char *why)
     return code;
 }
 
-/* The host of --listen with the port that was bound, unless --advertise says better. */
+/* What the broker tells others, unless --advertise says better: the host of --listen, or this machine's name
+ * where that is all of its addresses; and the port that was bound. */
+static void own_address(const struct taskserver *s, char *out, size_t max)
+{
+    char host[256] = "";
+    const char *colon = strrchr(s->config.listen, ':');
+    snprintf(host, sizeof host, "%.*s", colon ? (int)(colon - s->config.listen) : 0, s->config.listen);
+    if (!host[0] || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0)
+        gethostname(host, sizeof host - 1);
+    snprintf(out, max, "%s:%d", host, s->port);
+}
+
 static void start_registration(struct taskserver *s)
 {
     char address[300];
-    const char *colon = strrchr(s->config.listen, ':');
-    int host = colon ? (int)(colon - s->config.listen) : (int)strlen(s->config.listen);
-    snprintf(address, sizeof address, "%.*s:%d", host, s->config.listen, s->port);
+    own_address(s, address, sizeof address);
     s->registration =
         registration_new(s, s->config.broker, s->config.advertise ? s->config.advertise : address);
 }
