@@ -44,6 +44,8 @@ static void scratch_reset(struct checked *c, const struct task *by)
 /* Whether a value was given for this slot together with the task: its slots with a value are in order. */
 static bool slot_given(const struct checked *c, const struct name *n, uint32_t slot)
 {
+    if (n->full || n->nset == 0)
+        return n->full;
     const uint32_t *set = (const uint32_t *)(const void *)c->set.data + n->set_at;
     uint32_t lo = 0, hi = n->nset;
     while (lo < hi) {
@@ -53,7 +55,7 @@ static bool slot_given(const struct checked *c, const struct name *n, uint32_t s
         else
             hi = mid;
     }
-    return n->full || (lo < n->nset && set[lo] == slot);
+    return lo < n->nset && set[lo] == slot;
 }
 
 static void check_ref(struct check *k, struct ref ref)

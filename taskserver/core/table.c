@@ -167,6 +167,8 @@ void table_expect_entry(const struct table *t, struct id id)
     const struct group *g = &t->group[hash & (t->groups - 1)];
     for (uint64_t places = tag_places(g, tag_of(hash)); places; places &= places - 1) {
         const char *e = (const char *)g->entry[__builtin_ctzll(places) / 8];
+        if (!e)
+            continue;
         __builtin_prefetch(e);
         __builtin_prefetch(e + 64);
     }
