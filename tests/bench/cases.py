@@ -31,19 +31,19 @@ class Context:
         return f"{self.build}/examples/{name}.so"
 
     def sequential(self, kind, n, rounds):
-        return float(run([self.bench("load_seq"), kind, n, rounds]))
-
-    def pair_s(self, n, rounds):
-        """Seconds that two sequential programs side by side take for n loads each: what two workers can do at best."""
-        both = [start([self.bench("load_seq"), "loop", n, rounds], stdout=-1, text=True) for _ in range(2)]
-        times = [float(p.communicate()[0]) for p in both]
-        for p in both:
-            stop(p)
-        return sum(times) / 2
+        """Seconds of the clock and of the processor."""
+        return [float(t) for t in run([self.bench("load_seq"), kind, n, rounds]).split()]
 
     def round_s(self):
+        """Processor time of a round while the other processor is busy too: what two workers can do at best."""
         if self._round_s is None:
-            self._round_s = median([self.pair_s(1, 50_000_000) / 50_000_000 for _ in range(TIMES)])
+            n, times = 50_000_000, []
+            for _ in range(2 * TIMES):
+                both = [start([self.bench("load_seq"), "loop", 1, n], stdout=-1, text=True) for _ in range(2)]
+                times += [float(p.communicate()[0].split()[1]) / n for p in both]
+                for p in both:
+                    stop(p)
+            self._round_s = median(times)
         return self._round_s
 
     def rounds(self, seconds):
@@ -264,7 +264,7 @@ def _fib(n):
 
 @case(*TABLE)
 def cx_table(x, only=None):
-    round_s = median([x.sequential("loop", 1, 50_000_000) / 50_000_000 for _ in range(3)])
+    round_s = median([x.sequential("loop", 1, 50_000_000)[1] / 50_000_000 for _ in range(TIMES)])
     with x.network(producers=1) as net:
         for name, (length, n, bar) in TABLE.items():
             if only and name not in only:
@@ -273,10 +273,10 @@ def cx_table(x, only=None):
             module = x.example("synthetic")
             net.job(module, "spin", 5, 1000)
             for _ in range(TIMES):
-                before = x.sequential("fib", n, rounds)
+                before = x.sequential("fib", n, rounds)[0]
                 [r] = net.job(module, "spin", n, rounds, warm=0)
                 check(r["result"], _fib(n), "spin")
-                after = x.sequential("fib", n, rounds)
+                after = x.sequential("fib", n, rounds)[0]
                 seq.append((before + after) / 2)
                 one.append(r["seconds"])
                 ratios.append(seq[-1] / one[-1])
@@ -322,7 +322,7 @@ def uts(x, only=None):
 def _queue_of_cx(x, n):
     with x.network(producers=1, server_options=["--no-collapse", "--memory", "4G"]) as net:
         before, memory = rss_bytes(net.server.pid), net.cx("status")["memory"]
-        argv = [f"{x.build}/bin/cx", "submit", FARM, "sleepers", str(n)]
+        argv = [f"{x.build}/bin/cx", "submit", FARM, "hall", 100, n // 100]
         run(argv, env=net.env)
         until = time.monotonic() + 60
         while net.cx("status")["ready"] < n - 10 and time.monotonic() < until:
@@ -359,7 +359,7 @@ def queued_task_bytes(x):
               "note": f"growth of the server's resident memory with {n:,} ready tasks without arguments, and their join, the "
                       f"producer gone; by the server's own account {memory:.0f} bytes; idle they cost {100 * idle:.1f} % of a "
                       f"processor; gearmand {median(g):.0f} bytes",
-              "command": f"cx submit build/bench/farm.so sleepers {n}; beanstalk fill PORT {theirs}; gearman_client PORT "
+              "command": f"cx submit build/bench/farm.so hall 100 {n // 100}; beanstalk fill PORT {theirs}; gearman_client PORT "
                          f"{theirs} fill"}
     yield record("queued_task_bytes", v, "bytes", "beanstalkd", base, base / v, 200, v <= 200 and idle <= 0.01), detail
 
@@ -368,7 +368,7 @@ def queued_task_bytes(x):
 
 @case("wan_50ms")
 def wan_50ms(x):
-    n, us, threads = 4000, 10000, 4
+    n, us, threads = 8000, 10000, 4
     near, far, ratios = [], [], []
     with x.network(threads=threads) as here, x.network(threads=threads, relay_ms=50) as there:
         here.job(FARM, "naps", 8, 1000)

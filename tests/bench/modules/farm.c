@@ -63,6 +63,15 @@ CX_TASK(sleepers) /* i64 n -> i64 n: a queue that nobody shortens */
         cx_spawn(cx, sleeper, cx_slot(all, i), CX_NO_ARGS);
 }
 
+CX_TASK(hall) /* i64 rows, i64 n a row -> i64 rows * n: the rows go first, so that all are there before one
+                 sleeps */
+{
+    uint32_t rows = (uint32_t)cx_i64(cx, 0) & (CX_SLOTS_MAX - 1);
+    cx_ref all = cx_successor(cx, CX_SUM_I64, rows);
+    for (uint32_t i = 0; i < rows; i++)
+        cx_spawn_with(cx, sleepers, cx_slot(all, i), cx_args(cx_i64(cx, 1)), (cx_opts){.priority = 1});
+}
+
 /* ---- There and back: each task is spawned by the one before, and notes when it ran ---- */
 
 CX_TASK(trip) /* i64 n -> bytes: n times of the clock, ns, 8 bytes each */
@@ -78,4 +87,4 @@ CX_TASK(trip) /* i64 n -> bytes: n times of the clock, ns, 8 bytes each */
     cx_spawn(cx, trip, cx_slot(all, 1), cx_args(n - 1));
 }
 
-CX_MODULE(leaf, row, grid, nap, naps, sleeper, sleepers, trip)
+CX_MODULE(leaf, row, grid, nap, naps, sleeper, sleepers, hall, trip)
