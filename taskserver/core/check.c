@@ -193,7 +193,8 @@ static void check_producer(const struct ts *ts, const struct producer *p, uint64
         budgeted += h->budget_us > 0;
     }
     must(n == p->granted && budgeted == p->budgeted);
-    must(list_empty(&p->hungry) == (p->granted >= p->window));
+    must(list_empty(&p->served) == (p->granted >= p->window));
+    must(p->idle == (p->granted < p->window && p->granted < p->threads));
     must(list_empty(&p->busy) == (budgeted == 0));
     must(ts->producer[p->peer] == p);
     *holders += n;
@@ -209,7 +210,7 @@ static void check_producers(const struct ts *ts, uint64_t holders)
         check_producer(ts, p, &held);
         producers++;
         threads += p->threads;
-        hungry += !list_empty(&p->hungry);
+        hungry += !list_empty(&p->served);
     }
     must(producers == ts->nproducers && threads == ts->threads && hungry == ts->hungry);
     must(held == holders);

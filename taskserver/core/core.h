@@ -172,7 +172,8 @@ struct job {
 struct arch {
     char name[16];
     uint32_t producers;
-    struct link hungry; /* those with free window, in the order they are served */
+    struct link idle;   /* those with a thread that has nothing to do, in the order they are served */
+    struct link hungry; /* those whose threads are busy, but whose window is not full: they prefetch */
 };
 
 struct producer {
@@ -182,9 +183,11 @@ struct producer {
     uint32_t threads, window, granted;
     uint32_t budgeted;   /* of the granted, those with a collapse budget */
     struct link holders; /* oldest first */
-    struct link hungry;  /* in arch->hungry while granted < window */
-    struct link busy;    /* in ts->busy while budgeted > 0; least recently signalled first */
-    uint64_t hungry_us;  /* not signalled again before */
+    struct link
+        served;       /* in arch->idle while granted < threads, else in arch->hungry while granted < window */
+    struct link busy; /* in ts->busy while budgeted > 0; least recently signalled first */
+    bool idle;        /* in arch->idle */
+    uint64_t hungry_us; /* not signalled again before */
     uint64_t hungry_gap_us;
     uint64_t commits, executed, busy_ns, joined_us;
     struct buf disowned; /* uint64_t each: tasks it came back with that were not its any more */
@@ -378,7 +381,8 @@ void producer_joined(struct ts *ts, const struct ts_event *e);
 void producer_left(struct ts *ts, const struct ts_event *e);
 void producer_window(struct ts *ts, const struct ts_event *e);
 void producer_holds(struct ts *ts, const struct ts_event *e);
-void producer_update(struct ts *ts, struct producer *p);                /* after granted or window changed */
+void producer_update(struct ts *ts, struct producer *p);
+void producer_served(struct producer *p);                               /* after granted or window changed */
 void producer_tell(struct ts *ts, struct producer *p, struct job *job); /* of a job, once */
 /* Whether it came back with this task, and was told that it is done elsewhere or unknown. */
 bool producer_disowned(const struct producer *p, struct id job, struct id task);

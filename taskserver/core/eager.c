@@ -30,15 +30,15 @@ static uint64_t overdue_after(const struct ts *ts, const struct fn_stat *f, uint
     return us << level; /* each further copy is less likely to help */
 }
 
-/* An idle producer that fits and does not hold the task yet. */
+/* A producer with an idle thread that fits and does not hold the task yet. */
 static struct producer *idle_for(const struct ts *ts, const struct task *t)
 {
     for (uint32_t i = 0; i < ts->arches; i++) {
         if (!job_fits(t->job, ts->arch[i]))
             continue;
-        const struct link *head = &ts->arch[i]->hungry;
+        const struct link *head = &ts->arch[i]->idle;
         for (struct link *l = head->next; l != head; l = l->next) {
-            struct producer *p = list_item(l, struct producer, hungry);
+            struct producer *p = list_item(l, struct producer, served);
             if (!holder_find(t, p))
                 return p;
         }
@@ -89,21 +89,33 @@ static struct choice choose(const struct ts *ts)
     return c;
 }
 
-/* Idle producers that could do what others are running. */
-static uint32_t idle_count(const struct ts *ts)
+static uint32_t list_count(const struct link *head, uint32_t max)
 {
-    uint32_t idle = 0;
-    for (uint32_t i = 0; i < ts->arches; i++) {
-        const struct link *head = &ts->arch[i]->hungry;
-        struct link *j = list_empty(head) ? &((struct ts *)ts)->granting : ts->granting.next;
-        while (j != &ts->granting && !job_fits(list_item(j, struct job, granting), ts->arch[i]))
-            j = j->next;
-        if (j == &ts->granting)
-            continue;
-        for (const struct link *l = head->next; l != head && idle < SIGNALLED_MAX; l = l->next)
-            idle++;
+    uint32_t n = 0;
+    for (const struct link *l = head->next; l != head && n < max; l = l->next)
+        n++;
+    return n;
+}
+
+static bool arch_could_help(const struct ts *ts, const struct arch *arch)
+{
+    for (const struct link *j = ts->granting.next; j != &ts->granting; j = j->next)
+        if (job_fits(list_item(j, struct job, granting), arch))
+            return true;
+    return false;
+}
+
+/* Producers with room that could do what others are running. */
+static uint32_t wanting_count(const struct ts *ts)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ts->arches && n < SIGNALLED_MAX; i++) {
+        uint32_t wanting =
+            list_count(&ts->arch[i]->idle, SIGNALLED_MAX) + list_count(&ts->arch[i]->hungry, SIGNALLED_MAX);
+        if (wanting && arch_could_help(ts, ts->arch[i]))
+            n += wanting;
     }
-    return idle;
+    return n < SIGNALLED_MAX ? n : SIGNALLED_MAX;
 }
 
 static void signal_one(struct ts *ts, struct producer *p)
@@ -130,7 +142,7 @@ static void signal_hunger(struct ts *ts)
     }
     ts->signalled_us = ts->now_us;
     ts->signal_us = NEVER;
-    uint32_t wanted = idle_count(ts);
+    uint32_t wanted = wanting_count(ts);
     struct link *l = ts->busy.next, *last = ts->busy.prev;
     for (bool more = true; more && wanted; wanted--) {
         struct producer *p = list_item(l, struct producer, busy);

@@ -4,6 +4,8 @@
 #define CHARGE_UNKNOWN_NS 1000000u /* a first guess at what a grant costs its job's share */
 #define FLOOR_US          1000u    /* collapse budget of functions whose tasks are tiny */
 #define TINY_NS           250000u  /* a task shorter than a round trip through a loaded server */
+#define LONG_NS           4000000u /* a task so long that a round trip beside it is nothing */
+#define LONG_RANKED_NS    100000u  /* the same, where the job ranks its tasks by priority */
 #define FULL_AT           8u       /* ready tasks a thread at which a budget is the longest */
 #define PRUNED_STEP_MAX   4096u    /* tasks pruned in one step, so that it stays short */
 
@@ -129,6 +131,12 @@ void grant_requeue(struct ts *ts, struct task *t)
 
 /* ---- Budgets ---- */
 
+static bool is_long(struct task *t)
+{
+    const struct fn_stat *f = job_fn(t->job, t->fn);
+    return f->commits && f->task_ns > (t->priority ? LONG_RANKED_NS : LONG_NS);
+}
+
 /* How long a runner may go on below this task before it must publish what is left (collapse).
  *
  * While there is less than one ready task for every thread, work must spread and the budget is 0; it grows to
@@ -136,13 +144,14 @@ void grant_requeue(struct ts *ts, struct task *t)
  * tiny tasks has a short queue for ever, and would pay a round trip for every one of them. Both are short;
  * what tells them apart is the function's history. Where its tasks are tiny a floor is kept: at the start it
  * delays the spreading by that much at most, and less, since the hungry signal ends it; in a chain it makes
- * one commit of a thousand tasks. After a crash the task runs alone, so that the one that kills its runner is
- * found. */
+ * one commit of a thousand tasks. Where tasks are long there is nothing to save, and a runner that goes on by
+ * itself would take its own children before others' of higher priority: the budget is 0. After a crash the
+ * task runs alone, so that the one that kills its runner is found. */
 static uint32_t budget_us(const struct ts *ts, struct task *t)
 {
     const struct fn_stat *f = job_fn(t->job, t->fn);
     uint64_t threads = ts->threads ? ts->threads : 1, max = ts->config.budget_max_us, budget = 0;
-    if (!ts->config.collapse || t->crashes)
+    if (!ts->config.collapse || t->crashes || is_long(t))
         return 0;
     if (ts->nready >= threads)
         budget = max * (ts->nready - threads) / (threads * (FULL_AT - 1));
@@ -183,18 +192,29 @@ static struct task *next_task(struct ts *ts, const struct arch *arch, uint32_t *
     return NULL;
 }
 
+/* Whose turn it is: idle threads come first. A task that waits behind another is bound to its producer, and
+ * one that becomes idle meanwhile goes without; so where tasks are long, the last few stay here until a
+ * thread is free for them (Maestro's limited commitment). */
+static struct producer *next_producer(const struct ts *ts, const struct arch *arch, struct task *t)
+{
+    if (!list_empty(&arch->idle))
+        return list_item(arch->idle.next, struct producer, served);
+    const struct fn_stat *f = job_fn(t->job, t->fn);
+    if (list_empty(&arch->hungry) || (f->mean_ns > LONG_NS && ts->nready < ts->threads))
+        return NULL;
+    return list_item(arch->hungry.next, struct producer, served);
+}
+
 /* One grant to the producer whose turn it is. */
 static bool serve_one(struct ts *ts, struct arch *arch, uint32_t *pruned)
 {
-    struct task *t = list_empty(&arch->hungry) ? NULL : next_task(ts, arch, pruned);
-    if (!t || list_empty(&arch->hungry))
+    bool wanted = !list_empty(&arch->idle) || !list_empty(&arch->hungry);
+    struct task *t = wanted ? next_task(ts, arch, pruned) : NULL;
+    struct producer *p = t ? next_producer(ts, arch, t) : NULL;
+    if (!p)
         return false;
-    struct producer *p = list_item(arch->hungry.next, struct producer, hungry);
     grant_send(ts, p, t);
-    if (list_empty(&p->hungry))
-        return true;
-    list_remove(&p->hungry); /* the others first: work spreads */
-    list_add(&arch->hungry, &p->hungry);
+    producer_served(p);
     return true;
 }
 

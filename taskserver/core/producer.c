@@ -30,6 +30,7 @@ static struct arch *arch_add(struct ts *ts)
     struct arch *a = calloc(1, sizeof *a);
     if (!ts->arch || !a)
         abort();
+    list_init(&a->idle);
     list_init(&a->hungry);
     ts->arch[ts->arches++] = a;
     return a;
@@ -65,7 +66,7 @@ static struct producer *producer_new(struct ts *ts, const struct ts_event *e)
     snprintf(p->name, sizeof p->name, "%s", e->u.joined.name ? e->u.joined.name : "");
     p->arch->producers++;
     list_init(&p->holders);
-    list_init(&p->hungry);
+    list_init(&p->served);
     list_init(&p->busy);
     return p;
 }
@@ -138,17 +139,27 @@ void producer_window(struct ts *ts, const struct ts_event *e)
     producer_update(ts, p);
 }
 
-/* Keeps the list of those to be served. */
+/* Keeps the lists of those to be served. */
 void producer_update(struct ts *ts, struct producer *p)
 {
-    bool wants = p->granted < p->window, listed = !list_empty(&p->hungry);
-    if (wants == listed)
+    bool wants = p->granted < p->window, listed = !list_empty(&p->served);
+    bool idle = wants && p->granted < p->threads;
+    if (wants == listed && idle == p->idle)
         return;
+    list_remove(&p->served);
     if (wants)
-        list_add(&p->arch->hungry, &p->hungry);
-    else
-        list_remove(&p->hungry);
-    ts->hungry += wants ? 1 : -1u;
+        list_add(idle ? &p->arch->idle : &p->arch->hungry, &p->served);
+    p->idle = idle;
+    ts->hungry += (uint32_t)wants - (uint32_t)listed;
+}
+
+/* The others first: work spreads. */
+void producer_served(struct producer *p)
+{
+    if (list_empty(&p->served))
+        return;
+    list_remove(&p->served);
+    list_add(p->idle ? &p->arch->idle : &p->arch->hungry, &p->served);
 }
 
 void producer_tell(struct ts *ts, struct producer *p, struct job *job)

@@ -306,6 +306,61 @@ static void the_idle_make_the_busy_publish_but_not_without_end(void **state)
     rig_close(&r);
 }
 
+/* Two producers of one thread; the root took ten seconds and leaves five tasks of the same function. */
+static struct grant long_tasks(struct rig *r, uint32_t window, struct ts_config config)
+{
+    struct buf b = {0};
+    rig_open(r, config);
+    rig_join(r, 1, window);
+    rig_submit(r, 1);
+    struct grant g = rig_grant(r, 0);
+    rig_join(r, 2, window);
+    body_fan(&b, COUNT, 5);
+    rig_commit_after(r, 1, &g, COMMIT_DONE, buf_bytes(&b), 10000000000u);
+    buf_free(&b);
+    return rig_grant(r, 0);
+}
+
+static void the_last_long_tasks_wait_for_a_free_thread(void **state)
+{
+    struct rig r;
+    struct buf b = {0};
+    unsigned count[3] = {0};
+    (void)state;
+    struct grant g = long_tasks(&r, 4, (struct ts_config){0});
+    size_t granted = rig_count(&r, TS_FX_GRANT);
+    assert_int_equal(granted,
+                     4); /* the fifth is not bound to anyone: fewer are ready than there are threads */
+    for (size_t i = 0; i < granted; i++)
+        count[rig_granted_to(&r, i)]++;
+    assert_int_equal(count[1], 2);
+    assert_int_equal(count[2], 2);
+    uint32_t first = rig_granted_to(&r, 0);
+    body_set_i64(&b, HOME, 1);
+    rig_commit_after(&r, first, &g, COMMIT_DONE, buf_bytes(&b), 10000000000u);
+    buf_free(&b);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0); /* it has another to run */
+    rig_join(&r, 3, 4);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
+    assert_int_equal(rig_granted_to(&r, 0), 3);
+    rig_close(&r);
+}
+
+static void long_tasks_run_one_at_a_time(void **state)
+{
+    struct rig r;
+    struct buf b = {0};
+    (void)state;
+    struct grant g = long_tasks(&r, 2, (struct ts_config){.collapse = true, .budget_max_us = 20000});
+    body_fan(&b, COUNT, 100);
+    rig_commit_after(&r, rig_granted_to(&r, 0), &g, COMMIT_DONE, buf_bytes(&b), 10000000000u);
+    buf_free(&b);
+    assert_true(rig_info(&r, 1).ready > 50);
+    assert_true(rig_count(&r, TS_FX_GRANT) > 0);
+    assert_int_equal(rig_grant(&r, 0).budget_us, 0);
+    rig_close(&r);
+}
+
 static void an_idle_server_asks_for_no_ticks(void **state)
 {
     struct rig r;
@@ -336,6 +391,8 @@ int main(void)
         cmocka_unit_test(budgets_are_zero_while_work_must_spread_and_grow_with_the_queue),
         cmocka_unit_test(no_collapse_no_budget),
         cmocka_unit_test(the_idle_make_the_busy_publish_but_not_without_end),
+        cmocka_unit_test(the_last_long_tasks_wait_for_a_free_thread),
+        cmocka_unit_test(long_tasks_run_one_at_a_time),
         cmocka_unit_test(an_idle_server_asks_for_no_ticks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,20 +226,26 @@ static inline void rig_commits(struct rig *r, uint32_t peer, const struct buf *b
     rig_step(r, (struct ts_event){.kind = TS_COMMITS, .peer = peer, .u.batch = buf_bytes(batch)});
 }
 
-static inline void rig_commit_kind(struct rig *r, uint32_t peer, const struct grant *g, enum commit_kind kind,
-                                   struct bytes body)
+static inline void rig_commit_after(struct rig *r, uint32_t peer, const struct grant *g,
+                                    enum commit_kind kind, struct bytes body, uint64_t elapsed_ns)
 {
     struct buf batch = {0};
     struct commit c = {.kind = kind,
                        .job = g->job,
                        .task = g->task,
                        .hash = g->hash,
-                       .elapsed_ns = 1000,
+                       .elapsed_ns = elapsed_ns,
                        .executed = kind == COMMIT_DONE,
                        .body = body};
     commit_put(&batch, &c);
     rig_commits(r, peer, &batch);
     buf_free(&batch);
+}
+
+static inline void rig_commit_kind(struct rig *r, uint32_t peer, const struct grant *g, enum commit_kind kind,
+                                   struct bytes body)
+{
+    rig_commit_after(r, peer, g, kind, body, 1000);
 }
 
 /* Frees the body. */
