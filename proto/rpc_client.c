@@ -18,8 +18,8 @@ static grpc_arg string(const char *key, const char *value)
     return (grpc_arg){GRPC_ARG_STRING, (char *)key, {.string = (char *)value}};
 }
 
-/* "host:port" as a gRPC target: numeric addresses do not go through the resolver. False when there is no
- * port. */
+/* "host:port" as a gRPC target: numeric addresses do not go through the resolver, nor does localhost, which
+ * is this machine whatever its files say (RFC 6761). False when there is no port. */
 static bool target_of(const char *address, char out[300])
 {
     char host[256];
@@ -31,6 +31,8 @@ static bool target_of(const char *address, char out[300])
         return false;
     memcpy(host, address, (size_t)(colon - address));
     host[colon - address] = 0;
+    if (strcmp(host, "localhost") == 0)
+        return snprintf(out, 300, "ipv4:127.0.0.1%s", colon) < 300;
     struct in_addr ip4;
     const char *scheme = host[0] == '[' ? "ipv6:" : inet_pton(AF_INET, host, &ip4) == 1 ? "ipv4:" : "dns:///";
     return snprintf(out, 300, "%s%s", scheme, address) < 300;

@@ -61,10 +61,12 @@ static int named_code(const char *text, const char **rest)
 }
 
 /* What TLS says when one side does not accept the other's certificate; gRPC reports it as a connection that
- * could not be made, and trying again would not help. */
+ * could not be made, and trying again would not help. A handshake that merely broke off, because the other
+ * side died in the middle of it, is not among these. */
 static bool refused_by_tls(const char *text)
 {
-    static const char *const signs[] = {"andshake failed", "certificate", "Peer name", "alert"};
+    static const char *const signs[] = {"certificate", "CERTIFICATE",       "Peer name",
+                                        "alert",       "Cannot check peer", "SSL_ERROR_SSL"};
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
         if (strstr(text, signs[i]))
             return true;
