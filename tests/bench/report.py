@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 
+import cases
 from harness import BENCH, ROOT
 
 DOC, PLOTS = f"{ROOT}/docs/BENCHMARKS.md", f"{ROOT}/docs/plots"
@@ -165,7 +166,8 @@ def _write(name, svg):
 
 
 def write(records):
-    lines = list(records.lines.values())
+    order = {name: i for i, name in enumerate(cases.CASES)}
+    lines = sorted(records.lines.values(), key=lambda r: (order.get(r["bench"], len(order)), r["bench"]))
     _plots()
     figures = [BEGIN, "", _machine(), "", *_table(lines), "", "### How each was got", "", *_notes(lines), "", END]
     with open(DOC) as f:
