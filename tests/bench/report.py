@@ -61,7 +61,7 @@ def efficiency_svg(curves, metg_us):
         return (LEFT + (math.log10(seconds) - lo) / (hi - lo) * (right - LEFT),
                 bottom - min(efficiency, 1.05) / 1.05 * (bottom - TOP))
 
-    body = []
+    body = [_text(18, (TOP + bottom) / 2, "efficiency", extra=f' transform="rotate(-90 18 {(TOP + bottom) / 2:.0f})"')]
     for e in (0, 0.25, 0.5, 0.75, 1):
         y = at(1, e)[1]
         body += [_line(LEFT, y, right, y, "#888" if e == 0.5 else "#ddd"), _text(LEFT - 6, y + 4, f"{e:g}", "end")]
@@ -151,9 +151,10 @@ def _plots():
             ("CX (server to producer)", middle(trip["p50_us"])), ("Open MPI, shared memory", middle(trip["mpi_us"])),
             ("beanstalkd", middle(trip["beanstalkd_us"])), ("gearmand", middle(trip["gearmand_us"]))],
             lambda v: f"{v:.3g} us"))
-    if noop and one:
+    if noop.get("mpi") and one:
         _write("noop", bars_svg("No-op tasks a second, two workers", [
-            ("CX through the server", middle(noop["cx"])), ("gearmand", middle(noop["gearmand"]))],
+            ("CX through the server", middle(noop["cx"])), ("Open MPI, shared memory", middle(noop["mpi"])),
+            ("beanstalkd", middle(noop["beanstalkd"])), ("gearmand", middle(noop["gearmand"]))],
             lambda v: f"{v:,.0f}"))
         _write("fib", bars_svg("fib(30) as tasks all the way down, one thread", [
             ("CX collapsed", middle(one["cx_ns"])), ("oneTBB", middle(one["tbb_ns"])),
