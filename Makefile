@@ -181,7 +181,8 @@ bench: bench-deps products $(BENCH) $(TESTMODS) ## measure against the peers: CA
 	@tools/bench $(B) $(CASES)
 
 demo: deps ## render a picture on a local network while producers come and go
-	@$(MAKE) --no-print-directory products
+	@echo 'building; a minute the first time'
+	@$(MAKE) --no-print-directory -s products
 	@tools/demo $(B)
 
 purity: $(addprefix $(B)/lib/,libtscore.a libprodcore.a libbrokcore.a libconscore.a libbase.a)
