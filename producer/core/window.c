@@ -1,5 +1,7 @@
 /* How much to ask for. A seat has one task that runs and one that waits; more only as far as latency must be
- * hidden: the mean task time against the round trip from a commit to the grant that takes its place.
+ * hidden: the mean task time against the round trip from a commit to the grant that takes its place. A round
+ * trip also costs the server and us some 100 us of processor, however many tasks it carries; so that tiny
+ * tasks share it, no less than AHEAD_NS_MIN of work is asked for.
  *
  * The round trip is measured at work: the server keeps `announced` grants with us, so the grant that answers
  * our n-th commit is the (n + announced)-th. A server that has nothing to grant makes a sample too long,
@@ -11,6 +13,7 @@
 #define PROBE_MAX_US  5000000u
 #define ANNOUNCE_US   10000u /* announcements are at least so far apart */
 #define TASK_NS_FLOOR 500u   /* what handling a task costs here, whatever it computes */
+#define AHEAD_NS_MIN  500000u
 #define TASK_NS_MAX   UINT64_C(3600000000000)
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -93,6 +96,8 @@ static uint32_t wanted_per_seat(const struct pd *pd)
 {
     uint64_t task_ns = pd->window.task_ns + TASK_NS_FLOOR;
     uint64_t ahead_ns = window_round_trip_us(pd) * 1500;
+    if (ahead_ns < AHEAD_NS_MIN)
+        ahead_ns = AHEAD_NS_MIN;
     uint64_t n = 2 + ahead_ns / task_ns;
     return n < PD_SEAT_TASKS_MAX ? (uint32_t)n : PD_SEAT_TASKS_MAX;
 }

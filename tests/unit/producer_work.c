@@ -270,8 +270,11 @@ static void the_window_hides_latency_and_no_more(void **state)
     static const struct {
         uint64_t round_trip_us, task_us;
         uint32_t least, most;
-    } cases[] = {
-        {100000, 10000, 12, 20}, {1000, 1000000, 2, 2}, {10000, 10000, 3, 4}, {100000, 1000, 100, 200}};
+    } cases[] = {{100000, 10000, 12, 20},
+                 {1000, 1000000, 2, 2},
+                 {10000, 10000, 3, 4},
+                 {100000, 1000, 100, 200},
+                 {100, 10, 45, 55}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct rig r;
         rig_open(&r, 1);
