@@ -2,6 +2,8 @@
 import csv
 import glob
 import heapq
+import json
+import math
 import os
 import struct
 import time
@@ -112,11 +114,14 @@ def server_noop(x):
                f"job tests/modules/flat.so flats {parts} {each}; gearman_client PORT {theirs} 0")
     detail = {"cx": rates, "gearmand": peer, "cx_cpu": cpu_rates, "gearmand_cpu": peer_cpu, "beanstalkd": beans,
               "mpi": mpi, "command": command,
-              "note": "tasks executed / time of the job by the server's clock, submit to end; mutual TLS on, gearmand "
-                      f"in the clear; beanstalkd {median(beans):,.0f}, Open MPI in shared memory {median(mpi):,.0f}"}
+              "note": "tasks executed / time of the job by the server's clock, submit to end; mutual TLS on, "
+                      "gearmand "
+                      f"in the clear; beanstalkd {median(beans):,.0f}, Open MPI in shared memory "
+                      f"{median(mpi):,.0f}"}
     yield record("server_noop", v, "tasks/s", "gearmand", b, v / b, 500000, v >= 500000 and v >= 20 * b), detail
     detail = dict(detail, note=f"{1e6 / c:.2f} us of the server's processor time a task, gearmand {1e6 / d:.1f} us")
-    yield record("server_noop_cpu", c, "tasks/CPU-s", "gearmand", d, c / d, rounded_bar(20 * d), c >= 20 * d), detail
+    bar = rounded_bar(20 * d)
+    yield record("server_noop_cpu", c, "tasks/CPU-s", "gearmand", d, c / d, bar, c >= bar), detail
 
 
 def rounded_bar(v):
@@ -148,13 +153,17 @@ def round_trip(x):
     v, j, gv, bv, mv = median(p50), median(jobs), median(g50), median(b50), median(m50)
     others = f"beanstalkd {bv:.0f} us, Open MPI in shared memory {mv:.1f} us"
     detail = {"p50_us": p50, "p99_us": p99, "job_us": jobs, "gearmand_us": g50, "beanstalkd_us": b50, "mpi_us": m50,
-              "note": f"server, producer, runner and back: p50 of the time from one task to the next in a chain of {links} "
-                      f"that each spawn the next, every one a grant and a commit; p99 {median(p99):.0f} us. gearmand: "
+              "note": "server, producer, runner and back: p50 of the time from one task to the next in a "
+                      f"chain of {links} "
+                      f"that each spawn the next, every one a grant and a commit; p99 {median(p99):.0f} us. "
+                      "gearmand: "
                       f"client, server, worker and back. {others}",
-              "command": f"cx-taskserver --no-collapse; cx-producer --threads 1; job build/bench/farm.so trip {links}; "
+              "command": "cx-taskserver --no-collapse; cx-producer --threads 1; job build/bench/farm.so trip "
+                         f"{links}; "
                          "gearman_client PORT 1 0 500"}
     yield record("round_trip", v, "us", "gearmand", gv, gv / v, 150, v <= 150), detail
-    detail = dict(detail, note="a whole job of one no-op task, consumer to result, over a warm connection: submit, grant, "
+    detail = dict(detail, note="a whole job of one no-op task, consumer to result, over a warm connection: "
+                               "submit, grant, "
                                "a runner of its own for the job, commit, result; no bar", p50_us=jobs,
                   command="job -r 200 -w 5 build/bench/farm.so leaf 0")
     yield record("round_trip_job", j, "us", "gearmand", gv, gv / j, None, True), detail
@@ -182,17 +191,12 @@ def _grid(n):
 
 
 def metg_of(points):
-    """Where efficiency crosses one half, between two lengths on the log axis; points: [(seconds, efficiency)]."""
-    import math
+    """Where efficiency first reaches one half, between two lengths on the log axis; points: [(seconds, efficiency)]."""
     points = sorted(points)
-    below = [p for p in points if p[1] < 0.5]
-    if not below:
-        return points[0][0]
-    lo = below[-1]
-    above = [p for p in points if p[0] > lo[0]]
-    if not above:
-        return float("inf")
-    hi = above[0]
+    above = [i for i, p in enumerate(points) if p[1] >= 0.5]
+    if not above or above[0] == 0:
+        return points[0][0] if above else float("inf")
+    lo, hi = points[above[0] - 1], points[above[0]]
     part = (0.5 - lo[1]) / (hi[1] - lo[1])
     return math.exp(math.log(lo[0]) + part * (math.log(hi[0]) - math.log(lo[0])))
 
@@ -207,8 +211,8 @@ def _farm_cx(net, floor, x):
 
 
 def _sweep(x, measure):
-    """For each system the median efficiencies; measure: {name: lengths -> tasks a second}. Before each turn two sequential
-    programs show what part of the two processors is to be had: all, unless others use the machine."""
+    """For each system the median efficiencies; measure: {name: lengths -> tasks a second}. Before each turn two
+    sequential programs show what part of the two processors is to be had: all, unless others use the machine."""
     found, capacity = {name: {} for name in measure}, []
     for _ in range(TIMES):
         for name, rates in measure.items():
@@ -248,11 +252,14 @@ def metg(x):
     if not all(v < 1 for v in (found["CX collapsed"] / 1e6, found["CX through the server"] / 1e6)):
         raise Failed(f"CX reached an efficiency of one half at no length; the machine has {capacity:.2f} to spare")
     detail = {"curves": curves, "metg_us": found, "capacity": capacity,
-              "note": "two workers, tasks that depend on nothing; length of the task's own work at which work / (time x 2) is "
-                      "one half, between two points of the sweep on the log axis (Task Bench's own figure counts the "
+              "note": "two workers, tasks that depend on nothing; length of the task's own work at which work "
+                      "/ (time x 2) is "
+                      "one half, between two points of the sweep on the log axis (Task Bench's own figure "
+                      "counts the "
                       "overhead into the length and is twice that); "
                       + ", ".join(f"{n} {v:.3g} us" for n, v in sorted(found.items(), key=lambda p: p[1])),
-              "command": "job build/bench/farm.so grid ROWS N ROUNDS; gearman_client PORT N ROUNDS; beanstalk client PORT N "
+              "command": "job build/bench/farm.so grid ROWS N ROUNDS; gearman_client PORT N ROUNDS; beanstalk "
+                         "client PORT N "
                          "ROUNDS; mpirun -n 3 mpi_farm N ROUNDS; farm_tbb 2 N ROUNDS; farm_omp 2 N ROUNDS"}
     v, m = found["CX through the server"], found["Open MPI"]
     yield record("metg_server", v, "us", "Open MPI farm", m, m / v, 4, v <= 4), detail
@@ -292,7 +299,8 @@ def cx_table(x, only=None):
                 ratios.append(seq[-1] / one[-1])
             v = median(ratios)
             detail = {"t_seq_s": seq, "t_1_s": one, "ratios": ratios,
-                      "note": f"F({n}), {2 * _fib(n + 1) - 1:,} tasks of {length * 1e6:g} us; T_1 from submit to result as "
+                      "note": f"F({n}), {2 * _fib(n + 1) - 1:,} tasks of {length * 1e6:g} us; T_1 from submit "
+                              "to result as "
                               f"the consumer sees it; baseline: T_SEQ in seconds, before and after each run",
                       "command": f"load_seq fib {n} {rounds}; job examples/synthetic.so spin {n} {rounds}"}
             yield record(name, v, "T_SEQ/T_1", "sequential C", median(seq), v, bar, v >= bar), detail
@@ -302,7 +310,6 @@ def cx_table(x, only=None):
 
 @case("uts_t1", "uts_t3")
 def uts(x, only=None):
-    import json
     with x.network() as net:
         for tree in ("T1", "T3"):
             name = f"uts_{tree.lower()}"
@@ -320,7 +327,8 @@ def uts(x, only=None):
                 ratios.append(s["seconds"] / r["server_s"])
             v = median(ratios)
             detail = {"seq_s": seq, "cx_s": par, "consumer_s": whole, "ratios": ratios,
-                      "note": f"sequential time / the job's time by the server's clock, submit to end, two producers of one "
+                      "note": "sequential time / the job's time by the server's clock, submit to end, two "
+                              "producers of one "
                               f"thread; baseline: seconds of the sequential program. Counting from the consumer: "
                               f"{median(seq) / median(whole):.2f}. The tree is small ({median(seq):.2f} s)",
                       "command": f"uts_seq {tree}; job examples/uts.so nodes str:{tree}"}
@@ -366,10 +374,13 @@ def queued_task_bytes(x):
     rss, memory, idle = (median([c[k] for c in cx]) for k in ("rss", "memory", "idle"))
     v, base = max(rss, memory), median(b)
     detail = {"cx": cx, "beanstalkd": b, "gearmand": g,
-              "note": f"growth of the server's resident memory with {n:,} ready tasks without arguments, and their join, the "
-                      f"producer gone; by the server's own account {memory:.0f} bytes; idle they cost {100 * idle:.1f} % of a "
+              "note": f"growth of the server's resident memory with {n:,} ready tasks without arguments, and "
+                      "their join, the "
+                      f"producer gone; by the server's own account {memory:.0f} bytes; idle they cost "
+                      f"{100 * idle:.1f} % of a "
                       f"processor; gearmand {median(g):.0f} bytes",
-              "command": f"cx submit build/bench/farm.so hall 100 {n // 100}; beanstalk fill PORT {theirs}; gearman_client PORT "
+              "command": f"cx submit build/bench/farm.so hall 100 {n // 100}; beanstalk fill PORT {theirs}; "
+                         "gearman_client PORT "
                          f"{theirs} fill"}
     yield record("queued_task_bytes", v, "bytes", "beanstalkd", base, base / v, 200, v <= 200 and idle <= 0.01), detail
 
@@ -391,8 +402,10 @@ def wan_50ms(x):
             ratios.append(a / b)
     v = median(ratios)
     detail = {"near": near, "far": far, "ratios": ratios,
-              "note": f"{n:,} tasks that sleep 10 ms, 2 producers of {threads} threads; one network with a relay that delays "
-                      f"each byte by 50 ms each way between producers and server, one without, at the same time; whole job, "
+              "note": f"{n:,} tasks that sleep 10 ms, 2 producers of {threads} threads; one network with a "
+                      "relay that delays "
+                      "each byte by 50 ms each way between producers and server, one without, at the same "
+                      "time; whole job, "
                       f"start and end included; baseline: tasks/s without",
               "command": f"relay PORT 50; job build/bench/farm.so naps {n} {us}"}
     yield record("wan_50ms", v, "of the speed without", "no delay", median(near), v, 0.95, v >= 0.95), detail
@@ -404,7 +417,6 @@ def _start_job(net, module, function, *args):
 
 
 def _end_job(p, expected):
-    import json
     r = json.loads(p.communicate()[0])
     stop(p)
     check(r["result"], expected, "job")
@@ -414,7 +426,7 @@ def _end_job(p, expected):
 # ---- Sixty producers ----
 
 def best_schedule(n, workers):
-    """Slots of the best schedule of F(n)'s tasks of length one: Hu's algorithm (1961), which is optimal for such trees."""
+    """Slots of the best schedule of F(n)'s tasks of length one: Hu's algorithm (1961), optimal for such trees."""
     ready, slots = [-n], 0
     while ready:
         running = [-heapq.heappop(ready) for _ in range(min(workers, len(ready)))]
@@ -445,8 +457,10 @@ def f18_60_producers(x):
     v = median(efficiencies)
     ceiling = calls / workers / best_schedule(n, workers)
     detail = {"efficiencies": efficiencies, "t1_s": t1, "t60_s": t60, "ceiling": ceiling,
-              "note": f"T_1 / (60 T_60), T_1 = time of F({small}) on one producer x {calls:,} / {few:,} tasks (s, the "
-                      f"baseline). The best schedule there is for this tree on 60 has {ceiling:.3f}, for its root runs "
+              "note": f"T_1 / (60 T_60), T_1 = time of F({small}) on one producer x {calls:,} / {few:,} tasks "
+                      "(s, the "
+                      f"baseline). The best schedule there is for this tree on 60 has {ceiling:.3f}, for its "
+                      "root runs "
                       f"alone and its levels only double; CX reaches {v / ceiling:.3f} of that",
               "command": f"60 x cx-producer --threads 1; job examples/synthetic.so doze {n} {us}"}
     yield record("f18_60_producers", v, "T_1/(60 T_60)", "one producer", median(t1), v, 0.97, v >= 0.97), detail
@@ -494,8 +508,10 @@ def makespan(x, only=None):
             bar = rounded_bar((graham * unit_s + median(awake)) / (best * unit_s))
             bar = min(bar, 1.25) if published else bar
             detail = {"seconds": took, "best_s": best * unit_s, "graham_s": graham * unit_s,
-                      "note": f"{PLAYERS} producers of one thread, {scale:,} us a unit; {median(took):.3f} s, {optimum} "
-                              f"{best * unit_s:.3f} s (the baseline), Graham's bound {graham * unit_s:.3f} s, without sleeping "
+                      "note": f"{PLAYERS} producers of one thread, {scale:,} us a unit; {median(took):.3f} s, "
+                              f"{optimum} "
+                              f"{best * unit_s:.3f} s (the baseline), Graham's bound {graham * unit_s:.3f} s, "
+                              "without sleeping "
                               f"{median(awake):.3f} s",
                       "command": f"job -i {os.path.relpath(path, ROOT)} examples/dag.so play {scale}"}
             yield record(bench, v, "of the best", optimum, best * unit_s, v, bar, v <= bar), detail
