@@ -127,6 +127,8 @@ static int check_mode(const char *path, struct why why)
     return CX_EAUTH;
 }
 
+enum { LOAD_ATTEMPTS = 3 };
+
 struct paths {
     char ca[PKI_PATH_MAX], cert[PKI_PATH_MAX], key[PKI_PATH_MAX], deny[PKI_PATH_MAX];
 };
@@ -231,11 +233,32 @@ static bool make_paths(struct paths *p, const char *dir, enum role role, const c
            file_path(p->key, dir, r, name, "key") && snprintf(p->deny, sizeof p->deny, "%s/deny", dir) > 0;
 }
 
+static int load_pair(const struct paths *p, const char *dir, enum role role, const char *name,
+                     struct credentials *out, struct why why)
+{
+    struct credentials c = {0};
+    int e = CX_ENOTFOUND;
+    if ((c.ca = read_pem(p->ca, dir, role, name, why)) &&
+        (c.cert = read_pem(p->cert, dir, role, name, why)) &&
+        (c.key = read_pem(p->key, dir, role, name, why)))
+        e = check_mode(p->key, why);
+    if (e == 0)
+        e = check_credentials(p, &c, role, why);
+    if (e == 0 && !(c.deny = strdup(p->deny)))
+        e = CX_ENOMEM;
+    if (e == 0)
+        *out = c;
+    else
+        pki_unload(&c);
+    return e;
+}
+
+/* Key and certificate are two files, each replaced in one step: who reads while they are issued again may see
+ * one of each, and sees a pair the next time. */
 int pki_load(const char *dir, enum role role, const char *name, struct credentials *out, char *text,
              size_t text_max)
 {
     struct why why = {text, text_max};
-    struct credentials c = {0};
     char chosen[IDENTITY_NAME_MAX + 1];
     int e = choose(dir, role, name, chosen, why);
     if (e != 0)
@@ -247,19 +270,9 @@ int pki_load(const char *dir, enum role role, const char *name, struct credentia
         free(p);
         return CX_EINVAL;
     }
-    e = CX_ENOTFOUND;
-    if ((c.ca = read_pem(p->ca, dir, role, chosen, why)) &&
-        (c.cert = read_pem(p->cert, dir, role, chosen, why)) &&
-        (c.key = read_pem(p->key, dir, role, chosen, why)))
-        e = check_mode(p->key, why);
-    if (e == 0)
-        e = check_credentials(p, &c, role, why);
-    if (e == 0 && !(c.deny = strdup(p->deny)))
-        e = CX_ENOMEM;
+    e = CX_EAUTH;
+    for (int attempt = 0; attempt < LOAD_ATTEMPTS && e == CX_EAUTH; attempt++)
+        e = load_pair(p, dir, role, chosen, out, why);
     free(p);
-    if (e == 0)
-        *out = c;
-    else
-        pki_unload(&c);
     return e;
 }
