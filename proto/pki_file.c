@@ -66,22 +66,34 @@ static int write_all(int fd, const char *data, size_t len, unsigned mode)
     return fchmod(fd, mode) != 0 || fsync(fd) != 0 ? -1 : 0;
 }
 
-int file_write(const char *path, const char *data, size_t len, unsigned mode, bool fresh)
+int draft_write(struct draft *d, const char *path, const char *data, size_t len, unsigned mode)
 {
-    char temp[PKI_PATH_MAX + 8];
-    snprintf(temp, sizeof temp, "%s.XXXXXX", path);
-    int fd =
-        mkostemp(temp, O_CLOEXEC); /* mode 0600 from the start: a key is never readable, not for a moment */
-    if (fd < 0)
+    snprintf(d->path, sizeof d->path, "%s", path);
+    snprintf(d->temp, sizeof d->temp, "%s.XXXXXX", path);
+    int fd = mkostemp(d->temp,
+                      O_CLOEXEC); /* mode 0600 from the start: a key is never readable, not for a moment */
+    if (fd < 0) {
+        d->temp[0] = 0;
         return -1;
+    }
     int e = write_all(fd, data, len, mode);
     if (close(fd) != 0)
         e = -1;
-    if (e == 0)
-        e = fresh ? link(temp, path) : rename(temp, path);
-    int saved = errno;
-    if (e != 0 || fresh)
-        unlink(temp);
-    errno = saved;
-    return e == 0 ? 0 : -1;
+    return e;
+}
+
+int draft_show(struct draft *d, bool fresh)
+{
+    if (fresh)
+        return link(d->temp, d->path); /* the draft's own name goes with draft_drop */
+    if (rename(d->temp, d->path) != 0)
+        return -1;
+    d->temp[0] = 0;
+    return 0;
+}
+
+void draft_drop(struct draft *d)
+{
+    if (d->temp[0])
+        unlink(d->temp);
 }

@@ -83,32 +83,43 @@ static X509 *certificate_new(EVP_PKEY *key, time_t from, time_t until)
     return NULL;
 }
 
-/* Both files of a pair, the key first: a certificate is never there without its key. */
+static int file_failed(const char *path, char *why, size_t why_max)
+{
+    int e = errno == EEXIST ? CX_EEXIST : CX_EIO;
+    snprintf(why, why_max, "%s: %s", path, strerror(errno));
+    return e;
+}
+
+/* Shows both files of a pair, the key first: a certificate is never there without its key. */
+static int show_pair(struct draft *key, struct draft *cert, bool fresh, char *why, size_t why_max)
+{
+    if (draft_show(key, fresh) != 0)
+        return file_failed(key->path, why, why_max);
+    return draft_show(cert, fresh) != 0 ? file_failed(cert->path, why, why_max) : 0;
+}
+
 static int write_pair(const char *key_path, EVP_PKEY *key, const char *cert_path, X509 *cert, bool fresh,
                       char *why, size_t why_max)
 {
     BIO *k = BIO_new(BIO_s_secmem()), *c = BIO_new(BIO_s_mem());
-    char *data;
+    struct draft key_draft = {0}, cert_draft = {0};
+    char *key_pem, *cert_pem;
     int e = CX_EIO;
     if (!k || !c || PEM_write_bio_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL) != 1 ||
         PEM_write_bio_X509(c, cert) != 1) {
         openssl_failed("writing PEM", why, why_max);
         goto out;
     }
-    long n = BIO_get_mem_data(k, &data);
-    if (file_write(key_path, data, (size_t)n, 0600, fresh) != 0) {
-        snprintf(why, why_max, "%s: %s", key_path, strerror(errno));
-        e = errno == EEXIST ? CX_EEXIST : CX_EIO;
-        goto out;
-    }
-    n = BIO_get_mem_data(c, &data);
-    if (file_write(cert_path, data, (size_t)n, 0644, fresh) != 0) {
-        snprintf(why, why_max, "%s: %s", cert_path, strerror(errno));
-        e = errno == EEXIST ? CX_EEXIST : CX_EIO;
-        goto out;
-    }
-    e = 0;
+    size_t key_len = (size_t)BIO_get_mem_data(k, &key_pem), cert_len = (size_t)BIO_get_mem_data(c, &cert_pem);
+    if (draft_write(&key_draft, key_path, key_pem, key_len, 0600) != 0)
+        e = file_failed(key_path, why, why_max);
+    else if (draft_write(&cert_draft, cert_path, cert_pem, cert_len, 0644) != 0)
+        e = file_failed(cert_path, why, why_max);
+    else
+        e = show_pair(&key_draft, &cert_draft, fresh, why, why_max);
 out:
+    draft_drop(&key_draft);
+    draft_drop(&cert_draft);
     BIO_free(k);
     BIO_free(c);
     return e;
