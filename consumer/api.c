@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/commit.h"
 #include "consumer/net.h"
+#include "proto/limits.h"
 
 #define INPUT_BYTES_MAX (1u << 30)
 #define LOCAL_SCHEME    "local://"
@@ -106,6 +107,10 @@ static int check_submission(const cx_net *net, const cx_submission *what)
     if (what->label != NULL && strlen(what->label) > TS_LABEL_MAX)
         return fault(net, CX_ELIMIT, "the label has %zu bytes; %u are allowed", strlen(what->label),
                      TS_LABEL_MAX);
+    if (what->weight > WEIGHT_MAX)
+        return fault(net, CX_ELIMIT, "the weight is %u; %u is the greatest", what->weight, WEIGHT_MAX);
+    if (what->label != NULL && !utf8_valid(bytes_str(what->label)))
+        return fault(net, CX_EINVAL, "the label is no text: it has to be UTF-8");
     return 0;
 }
 

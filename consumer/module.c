@@ -10,6 +10,7 @@
 
 #include "base/commit.h"
 #include "consumer/net.h"
+#include "proto/limits.h"
 
 #define HOW_TO_BUILD "build modules with: cc -O2 -shared -fPIC FILE.c -o FILE.so"
 
@@ -117,6 +118,9 @@ static int module_name_tasks(const cx_net *net, struct module *m)
                          m->path, MODULE_FUNCTIONS_MAX);
         at += (size_t)n;
     }
+    if (!utf8_valid(bytes_of(m->functions, at)))
+        return fault(net, CX_EINVAL, "the names of the tasks of %s are no text: they have to be UTF-8",
+                     m->path);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #define REQUEST_TIMEOUT_MS 30000
 #define FORGET_TIMEOUT_MS  2000
 #define SUBMIT_TRIES_MAX   5
+#define WEIGHT_MAX         1000000 /* as on the wire */
 
 /* A submission, checked and made ready. */
 struct submit {

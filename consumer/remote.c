@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/must.h"
+#include "proto/limits.h"
 
 #define GRACE_US 3000000 /* how long a network that was never reached is tried before CX_ENONET */
 
@@ -266,8 +267,9 @@ static int make_client(struct remote *r)
 {
     struct client_config config = {.address = r->net.address, .grace_us = GRACE_US};
     if (getrandom(&config.seed, sizeof config.seed, 0) != (ssize_t)sizeof config.seed)
-        config.seed = (uint64_t)(uintptr_t)r; /* jitter needs no secrecy */
-    r->client = client_new(&config);
+        config.seed = (uint64_t)(uintptr_t)r;  /* jitter needs no secrecy */
+    if (utf8_valid(bytes_str(config.address))) /* it is sent to the broker, as text */
+        r->client = client_new(&config);
     if (r->client == NULL)
         return fault(NULL, CX_EINVAL, "'%s' is no network: write HOST:PORT, broker:HOST:PORT or local://",
                      r->net.address);

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,10 +59,13 @@ static int arg_i64(const char *text, cx_value *out, void **owned, char *why)
 static int arg_f64(const char *text, cx_value *out, void **owned, char *why)
 {
     char *end;
+    errno = 0;
     double v = strtod(text, &end);
     (void)owned;
     if (end == text || *end != '\0')
         return refuse(why, text, "is no number");
+    if (errno == ERANGE && isinf(v)) /* what is too small becomes 0, or nearly: that is rounding */
+        return refuse(why, text, "is too large for a double");
     *out = cx_v_f64(v);
     return 0;
 }
@@ -128,6 +132,26 @@ static const struct {
 } forms[] = {{"i:", arg_i64},   {"f:", arg_f64},     {"str:", arg_str},
              {"hex:", arg_hex}, {"none:", arg_none}, {"@", arg_file}};
 
+/* What is written as an integer is one or is refused: as a double it would be another number. */
+static int arg_number(const char *text, cx_value *out, void **owned, char *why)
+{
+    char *end;
+    errno = 0;
+    strtoll(text, &end, 0);
+    if (end != text && *end == '\0' && errno == ERANGE) {
+        snprintf(why, ARG_WHY_MAX, "'%s' does not fit into 64 bits; write f:%s for a double", text, text);
+        return CX_EINVAL;
+    }
+    if (arg_i64(text, out, owned, why) == 0)
+        return 0;
+    strtod(text, &end);
+    if (end != text && *end == '\0')
+        return arg_f64(text, out, owned, why);
+    snprintf(why, ARG_WHY_MAX, "'%s' is no number; write str:%s for a text, @%s for a file's bytes", text,
+             text, text);
+    return CX_EINVAL;
+}
+
 int arg_parse(const char *text, cx_value *out, void **owned, char why[ARG_WHY_MAX])
 {
     *owned = NULL;
@@ -137,9 +161,7 @@ int arg_parse(const char *text, cx_value *out, void **owned, char why[ARG_WHY_MA
         if (strncmp(text, forms[i].prefix, n) == 0)
             return forms[i].parse(text + n, out, owned, why);
     }
-    if (arg_i64(text, out, owned, why) == 0 || arg_f64(text, out, owned, why) == 0)
-        return 0;
-    snprintf(why, ARG_WHY_MAX, "'%s' is no number; write str:%s for a text, @%s for a file's bytes", text,
-             text, text);
-    return CX_EINVAL;
+    if (strcmp(text, "none") == 0)
+        return arg_none("", out, owned, why);
+    return arg_number(text, out, owned, why);
 }

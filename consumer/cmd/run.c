@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "consumer/cmd/args.h"
 #include "consumer/cmd/cmd.h"
 #include "consumer/cmd/follow.h"
 #include "consumer/cmd/show.h"
+#include "proto/limits.h"
 
 #define INPUT_MAX ((size_t)1 << 30)
 
@@ -52,7 +54,7 @@ static void take_id(struct request *r, const char *text, struct argp_state *stat
 {
     struct id id;
     if (!id_parse(text, &id) || id_is_zero(id))
-        argp_error(state, "--id: '%s' is not 32 hex digits", text);
+        argp_error(state, "--id: '%s' is not 32 hex digits, not all zero", text);
     id_hex(id, r->id);
 }
 
@@ -98,7 +100,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         r->what.priority = (int32_t)number(state, "priority", arg, -1000000, 1000000);
         return 0;
     case KEY_WEIGHT:
-        r->what.weight = (uint32_t)number(state, "weight", arg, 1, 1000000);
+        r->what.weight = (uint32_t)number(state, "weight", arg, 1, WEIGHT_MAX);
         return 0;
     case KEY_LABEL:
         r->what.label = arg;
@@ -141,6 +143,15 @@ static void choose_id(struct request *r)
     r->what.id = r->id;
 }
 
+/* Cuts what is too long before a character, not within it; a call that is no text has no label. */
+static void label_cut(char *label, size_t len)
+{
+    size_t end = len < TS_LABEL_MAX ? len : TS_LABEL_MAX;
+    while (end > 0 && len > TS_LABEL_MAX && !utf8_valid(bytes_of(label, end)) && len - end < 4)
+        end--;
+    label[utf8_valid(bytes_of(label, end)) ? end : 0] = '\0';
+}
+
 /* "fib 30" says more in a listing than nothing does. */
 static void default_label(struct request *r)
 {
@@ -149,6 +160,7 @@ static void default_label(struct request *r)
         return;
     for (int i = 1; i < r->words && at < sizeof r->label; i++)
         at += (size_t)snprintf(r->label + at, sizeof r->label - at, "%s%s", at > 0 ? " " : "", r->word[i]);
+    label_cut(r->label, at < sizeof r->label ? at : sizeof r->label);
     r->what.label = r->label;
 }
 
@@ -198,6 +210,23 @@ static int submit_and_follow(cx_net *net, struct request *r, uint64_t deadline, 
     return err;
 }
 
+static bool is_local(const cx_net *net)
+{
+    return strncmp(net->address, "local://", 8) == 0;
+}
+
+/* A task of local:// runs in this process, cannot be stopped and might never return: closing the network
+ * would wait for it. */
+static _Noreturn void leave_local(const struct request *r)
+{
+    char text[128];
+    snprintf(text, sizeof text, "job %s has not ended in time; as one of local:// it ends with this process",
+             r->id);
+    int code = report(CX_ETIMEOUT, text);
+    fflush(NULL);
+    _exit(code);
+}
+
 static int run_job(cx_net *net, struct request *r)
 {
     cx_job *job = NULL;
@@ -206,6 +235,8 @@ static int run_job(cx_net *net, struct request *r)
     int err, code;
     interrupt_leaves(net, r->id);
     err = submit_and_follow(net, r, deadline, &job, &v);
+    if (err == CX_ETIMEOUT && is_local(net))
+        leave_local(r);
     code = err == 0 ? show_result(r->id, v, r->output) : report_net(net, err);
     if (job != NULL && (err == 0 || err == CX_EFAILED || err == CX_ECANCELLED))
         cx_forget(job);
@@ -218,7 +249,7 @@ static int submit_job(cx_net *net, struct request *r)
     cx_job *job;
     int err;
     interrupt_leaves(net, r->id);
-    if (strncmp(net->address, "local://", 8) == 0)
+    if (is_local(net))
         return report(CX_EINVAL,
                       "a job of local:// ends with this process, so there is nothing to submit it to: use "
                       "cx run, or name a network (--network; cx local starts one)");

@@ -56,8 +56,8 @@ typedef struct cx_submission {
     size_t input_len;
     const char *id;    /* NULL: a new random one */
     int32_t priority;  /* between jobs: higher first */
-    uint32_t weight;   /* share among jobs of equal priority; 0 means 1 */
-    const char *label; /* free text, up to 255 bytes */
+    uint32_t weight;   /* share among jobs of equal priority, up to 1000000; 0 means 1 */
+    const char *label; /* free text in UTF-8, up to 255 bytes */
     int timeout_ms;    /* for the acknowledgement; 0: 30 s, and 1 s a MiB of input; negative: for ever */
 } cx_submission;
 

@@ -215,6 +215,25 @@ static void ids_are_checked(cx_net *net)
     }
 }
 
+/* What the wire would not carry is refused to the caller; it does not end his process. */
+static void what_cannot_be_sent_is_refused(cx_net *net)
+{
+    cx_job *job = NULL;
+    cx_submission no_text = {.module = ECHO, .function = "echo", .label = "caf\xe9"};
+    cx_submission heavy = {.module = ECHO, .function = "echo", .weight = 1000001};
+    expect(net, cx_submit(net, &no_text, &job), CX_EINVAL);
+    expect_error(net, "UTF-8");
+    expect(net, cx_submit(net, &heavy, &job), CX_ELIMIT);
+    expect_error(net, "1000001");
+    assert_null(job);
+    cx_submission greatest = {.module = ECHO, .function = "echo", .weight = 1000000, .priority = INT32_MIN};
+    job = submit(net, &greatest);
+    cx_value v;
+    expect(net, cx_wait(job, -1, &v), CX_OK);
+    expect(net, cx_forget(job), CX_OK);
+    cx_job_free(job);
+}
+
 static void a_forgotten_job_is_gone(cx_net *net)
 {
     cx_submission what = {.module = ECHO, .function = "echo"};
@@ -574,6 +593,7 @@ const struct suite_test consumer_suite[] = {
     TEST(a_job_can_be_attached_to_by_its_id),
     TEST(unknown_jobs_are_not_found),
     TEST(ids_are_checked),
+    TEST(what_cannot_be_sent_is_refused),
     TEST(a_forgotten_job_is_gone),
     TEST(a_failure_names_task_and_cause),
     TEST(outputs_stay_untouched_on_failure),

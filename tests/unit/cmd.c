@@ -94,6 +94,8 @@ static void bytes_are_said_outright(void **state)
     free(owned);
     v = parsed("none:", &owned);
     assert_int_equal(v.type, CX_NONE);
+    v = parsed("none", &owned);
+    assert_int_equal(v.type, CX_NONE);
 }
 
 static void what_is_not_understood_is_refused(void **state)
@@ -110,6 +112,11 @@ static void what_is_not_understood_is_refused(void **state)
                                       "hex:0g",
                                       "none:1",
                                       "99999999999999999999i",
+                                      "99999999999999999999",
+                                      "0xffffffffffffffff",
+                                      "-9223372036854775809",
+                                      "1e400",
+                                      "f:1e400",
                                       "i:9223372036854775808"};
     char why[ARG_WHY_MAX];
     (void)state;
@@ -244,11 +251,14 @@ static void exit_codes_tell_what_happened(void **state)
     EXPECT(2, "", "jobs", "surplus");
     EXPECT(2, "", "run", "--priority", "high", FIB, "fib", "1");
     EXPECT(2, "", "run", "--id", "12", FIB, "fib", "1");
+    EXPECT(2, "", "run", "--label", "\xff", FIB, "fib", "1");
+    EXPECT(2, "", "jobs", "--network", "broker:127.0.0.1:1/\xff");
     EXPECT(2, "", "submit", FIB, "fib", "1");
     EXPECT(2, "", "ca", "issue", "/tmp", "king", "arthur");
     EXPECT(2, "", "ca", "deny", "/tmp", "not a name");
     EXPECT(2, "", "jobs", "--network", "nonsense");
     EXPECT(4, "", "run", "--timeout", "0.05", built("tests/modules/spin.so"), "spins", "100000", "1000");
+    EXPECT(4, "", "run", "--timeout", "0.05", built("tests/modules/spin.so"), "spin", "600000000", "1");
     EXPECT(5, "", "jobs", "--network", "127.0.0.1:1", "--credentials", "/nowhere");
     EXPECT(6, "", "run", "/nowhere.so", "f");
     EXPECT(6, "", "run", FIB, "fibb", "1");
