@@ -363,8 +363,8 @@ void replica_look(const struct replica *r, struct replica_info *out)
 void replica_check(const struct replica *r)
 {
     must(r->role < REPLICA_ROLES);
-    must(r->disk <= r->lsn && r->mark.tag.epoch <= r->mark.seen);
-    must(r->mark.record.epoch <= r->mark.seen);
+    must(r->disk <= r->lsn);
+    must(!RULE(RULE_ADOPT) || (r->mark.tag.epoch <= r->mark.seen && r->mark.record.epoch <= r->mark.seen));
     if (!serves(r)) {
         must(r->follower.state == FOLLOWER_NONE && !r->adding);
         return;

@@ -1,7 +1,7 @@
 /* The replica that does not serve: finding the primary, reading its state, following it, taking over. */
 #include "taskserver/core/replica_core.h"
 
-static void join(struct replica *r)
+static void backup_join(struct replica *r)
 {
     if (r->restore.state != RESTORE_NONE || (r->joined_us && !due(r, r->joined_us, r->config.retry_us)))
         return;
@@ -20,7 +20,7 @@ void backup_ack(struct replica *r)
     fx->msg.lsn = own_lsn(r);
 }
 
-static void heard(struct replica *r, const struct replica_msg *m)
+static void backup_heard(struct replica *r, const struct replica_msg *m)
 {
     r->heard_us = r->now_us;
     r->sibling = m->from;
@@ -30,7 +30,7 @@ static void heard(struct replica *r, const struct replica_msg *m)
 
 void backup_on_beat(struct replica *r, const struct replica_msg *m)
 {
-    heard(r, m);
+    backup_heard(r, m);
     if (r->role == REPLICA_HALTED)
         replica_role_set(r, REPLICA_JOINING);
     if (tag_equal(m->tag, r->mark.tag) && r->restore.state == RESTORE_NONE && m->tag.session) {
@@ -38,7 +38,7 @@ void backup_on_beat(struct replica *r, const struct replica_msg *m)
         backup_ack(r);
     } else {
         replica_role_set(r, REPLICA_JOINING);
-        join(r);
+        backup_join(r);
     }
 }
 
@@ -55,7 +55,7 @@ static bool tag_fits(struct replica *r, const struct replica_msg *m)
 /* What is known already is skipped; what does not follow is left to be sent again. */
 void backup_on_records(struct replica *r, const struct replica_msg *m)
 {
-    heard(r, m);
+    backup_heard(r, m);
     if (!tag_fits(r, m) || r->role != REPLICA_BACKUP || !m->lsn || m->lsn > r->lsn + 1)
         return;
     struct reader in = reader_of(m->data);
@@ -100,7 +100,7 @@ static bool snap_begins(struct replica *r, const struct replica_msg *m)
 void backup_on_snap(struct replica *r, const struct replica_msg *m)
 {
     struct restore *s = &r->restore;
-    heard(r, m);
+    backup_heard(r, m);
     if (!snap_begins(r, m) && (s->state != RESTORE_READING || !tag_equal(m->tag, s->tag) || m->seq != s->seq))
         return;
     s->seq++;
@@ -154,7 +154,7 @@ static void claim(struct replica *r)
     r->out->fx[r->out->n - 1].ask.create = may_create(r);
 }
 
-static void ask(struct replica *r)
+static void backup_ask(struct replica *r)
 {
     const struct shard_record *s = &r->mark.record;
     uint64_t me = r->config.incarnation;
@@ -185,6 +185,6 @@ void backup_tick(struct replica *r)
 {
     give_up(r);
     if (r->role != REPLICA_BACKUP)
-        join(r);
-    ask(r);
+        backup_join(r);
+    backup_ask(r);
 }

@@ -130,7 +130,7 @@ static void ask_add(struct replica *r)
     r->out->fx[r->out->n - 1].ask.other = r->follower.member;
 }
 
-static void ask(struct replica *r)
+static void primary_ask(struct replica *r)
 {
     if (!due(r, r->asked_us, r->config.retry_us))
         return;
@@ -189,7 +189,7 @@ static void yield_over(struct replica *r)
 
 /* ---- Time ---- */
 
-static void beat(struct replica *r)
+static void primary_beat(struct replica *r)
 {
     if (!due(r, r->beat_us, r->config.beat_us))
         return;
@@ -202,7 +202,7 @@ static void beat(struct replica *r)
 void primary_tick(struct replica *r)
 {
     yield_over(r);
-    beat(r);
+    primary_beat(r);
     follower_stream(r);
-    ask(r);
+    primary_ask(r);
 }

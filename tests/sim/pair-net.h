@@ -4,9 +4,9 @@
 
 #include "tests/sim/pair-world.h"
 
-static uint64_t delay(struct world *w)
+static uint64_t delay(struct world *w, bool witness)
 {
-    if (chance(w, 1000) < w->late)
+    if (chance(w, 1000) < (witness && w->slow > w->late ? w->slow : w->late))
         return between(w, 1000, one_in(w, 4) ? 3 * SECOND : 200000);
     return between(w, 50, 1500);
 }
@@ -14,6 +14,7 @@ static uint64_t delay(struct world *w)
 /* Takes the event's data over. */
 static void send(struct world *w, int from, int to, struct event e)
 {
+    bool witness = from == WITNESS || to == WITNESS;
     if (w->cut_us[from][to] > w->now || chance(w, 1000) < w->drop) {
         buf_free(&e.data);
         return;
@@ -22,9 +23,9 @@ static void send(struct world *w, int from, int to, struct event e)
         struct event again = e;
         again.data = (struct buf){0};
         buf_add(&again.data, e.data.data, e.data.len);
-        happen(w, delay(w), again);
+        happen(w, delay(w, witness), again);
     }
-    happen(w, delay(w), e);
+    happen(w, delay(w, witness), e);
 }
 
 #endif

@@ -63,6 +63,7 @@ static void fx_ask(struct world *w, struct node *n, const struct replica_effect 
 {
     struct event e = {.kind = AT_ASK, .a = index_of(w, n), .n = n->generation};
     put_shard_ask(&e.data, &fx->ask);
+    w->asker = fx->ask.kind == SHARD_READ ? w->asker : e.a;
     send(w, (int)e.a, WITNESS, e);
 }
 
@@ -337,6 +338,8 @@ static void node_request(struct world *w, struct node *n, uint32_t c, uint32_t o
 {
     if (!n->serves || !n->open)
         return;
+    if (op > n->state.last[c] + 1 && n->epoch < w->line_epoch)
+        return; /* an old primary that does not know yet; whatever it says stays with it */
     if (op > n->state.last[c])
         node_log(w, n, c, op);
     else if (op == n->state.last[c] && n->state.last_lsn[c] <= n->held)

@@ -112,7 +112,10 @@ static void witness_stop(struct world *w, bool wipe)
 
 static uint64_t span(struct world *w)
 {
-    return one_in(w, 2) ? between(w, 10000, 400000) : between(w, 400000, 4 * SECOND);
+    static const uint64_t longest_us[] = {400000, 700000, 1200000,
+                                          4 * SECOND}; /* the time-outs lie between */
+    uint64_t i = chance(w, 4);
+    return between(w, i ? longest_us[i - 1] : 10000, longest_us[i]);
 }
 static struct node *some_node(struct world *w)
 {
@@ -120,7 +123,7 @@ static struct node *some_node(struct world *w)
     for (int i = 0; i < NODES; i++)
         if (w->node[i].serves && !one_in(w, 3))
             n = &w->node[i];
-    return n;
+    return one_in(w, 3) ? &w->node[w->asker] : n;
 }
 
 static uint64_t fault_kill(struct world *w)
@@ -148,6 +151,16 @@ static uint64_t fault_pause(struct world *w)
     uint64_t us = span(w);
     struct node *n = some_node(w);
     say(w, "node %u is paused for %.3f s", index_of(w, n), (double)us / 1e6);
+    n->paused_us = w->now + us;
+    return us;
+}
+
+/* Just long enough to be suspected: what is asked of the witness then is no longer wanted when it comes. */
+static uint64_t fault_blink(struct world *w)
+{
+    struct node *n = &w->node[chance(w, NODES)];
+    uint64_t us = between(w, 0, 150000) + (n->serves ? w->config.silence_us : w->config.solo_us);
+    say(w, "node %u blinks for %.3f s", index_of(w, n), (double)us / 1e6);
     n->paused_us = w->now + us;
     return us;
 }
@@ -208,8 +221,8 @@ static uint64_t fault_clock(struct world *w)
 static void fault(struct world *w)
 {
     static uint64_t (*const faults[])(struct world *) = {
-        fault_kill,    fault_kill,    fault_wipe,      fault_pause,  fault_cut,  fault_cut,
-        fault_isolate, fault_witness, fault_hand_over, fault_closed, fault_clock};
+        fault_kill, fault_kill,    fault_wipe,    fault_pause,     fault_blink,  fault_blink, fault_cut,
+        fault_cut,  fault_isolate, fault_witness, fault_hand_over, fault_closed, fault_clock};
     uint64_t us = faults[chance(w, sizeof faults / sizeof faults[0])](w);
     w->faults++;
     w->whole_us = 0;
@@ -286,7 +299,7 @@ static void heal(struct world *w)
     say(w, "healing");
     w->healed = true;
     w->fault_us = w->now;
-    w->drop = w->twice = w->late = 0;
+    w->drop = w->twice = w->late = w->slow = 0;
     w->whole_us = 0;
     memset(w->cut_us, 0, sizeof w->cut_us);
     for (uint32_t i = 0; i < NODES; i++) {
@@ -444,6 +457,7 @@ static void world_open(struct world *w, uint64_t seed)
     w->drop = one_in(w, 2) ? 0 : (uint32_t)chance(w, w->mode == MODE_SINGLE ? 50 : 300);
     w->twice = one_in(w, 2) ? 0 : (uint32_t)chance(w, 100);
     w->late = one_in(w, 3) ? 0 : (uint32_t)chance(w, 60);
+    w->slow = one_in(w, 2) ? (uint32_t)between(w, 100, 900) : 0;
     w->end_us = w->now + between(w, 5, w->mode == MODE_LIVENESS ? 8 : 25) * SECOND;
     w->fault_us = w->now;
     w->truth = grown(w->truth, &w->truth_cap, 0, sizeof *w->truth);

@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     const char *program = argv[0];
     if (argc > 1 && !strcmp(argv[1], "-v")) {
         talk = true;
+        setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
         argc--;
         argv++;
     }

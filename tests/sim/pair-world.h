@@ -109,9 +109,11 @@ struct world {
     uint64_t witness_generation;
     struct shard_record store; /* on its disk */
     struct shard_record saving;
+    uint32_t asker; /* the node that last wanted a change */
     /* network */
     uint64_t cut_us[ENDS][ENDS]; /* from, to: until then */
     uint32_t drop, twice, late;  /* of 1000 messages */
+    uint32_t slow;               /* of 1000 messages to and from the witness are late */
     /* faults */
     uint64_t end_us, faults, whole_us, fault_us;
     bool healed, whole, lossy, accepted;
