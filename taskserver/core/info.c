@@ -43,6 +43,15 @@ bool ts_job_find(const struct ts *ts, struct id id, struct ts_job_info *out)
     return job != NULL;
 }
 
+/* An end that a crash could undo is told to nobody (law 8). */
+static void job_info_hide_end(struct ts_job_info *out)
+{
+    out->state = TS_JOB_RUNNING;
+    out->ended_us = 0;
+    out->reason = bytes_of(NULL, 0);
+    out->result = bytes_of(NULL, 0);
+}
+
 bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out)
 {
     while (*cursor < ts->job_slots) {
@@ -50,6 +59,8 @@ bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out)
         if (!job)
             continue;
         job_info(job, out);
+        if (job->state != TS_JOB_RUNNING && job->ended_lsn > ts->held)
+            job_info_hide_end(out);
         return true;
     }
     return false;

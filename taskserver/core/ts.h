@@ -198,7 +198,8 @@ struct ts_stats {
 };
 
 bool ts_job_find(const struct ts *ts, struct id job, struct ts_job_info *out);
-/* Walks: start with *cursor = 0; false when there is no more. */
+/* Walks: start with *cursor = 0; false when there is no more. A job whose end is not held yet is shown as
+ * running, so that a listing may be given away at once (law 8). */
 bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out);
 bool ts_producer_next(const struct ts *ts, uint64_t *cursor, struct ts_producer_info *out);
 void ts_stats(const struct ts *ts, struct ts_stats *out);

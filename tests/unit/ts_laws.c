@@ -257,6 +257,15 @@ static void law7_a_frontier_is_an_ordinary_commit(void **state)
     rig_close(&r);
 }
 
+static enum ts_job_state listed_state(const struct rig *r)
+{
+    uint64_t cursor = 0;
+    struct ts_job_info job;
+    assert_true(ts_job_next(r->ts, &cursor, &job));
+    assert_true((job.state == TS_JOB_RUNNING) == (job.ended_us == 0));
+    return job.state;
+}
+
 /* Law 8: nothing that depends on the log is told before the log is held. Grants never wait. */
 static void law8_outputs_wait_for_the_log(void **state)
 {
@@ -281,7 +290,9 @@ static void law8_outputs_wait_for_the_log(void **state)
     assert_int_equal(rig_count(&r, TS_FX_REPLY), 1);
     assert_int_equal(rig_fx(&r, TS_FX_REPLY, 0)->code, CX_OK);
     assert_int_equal(rig_count(&r, TS_FX_RESULT), 0);
+    assert_int_equal(listed_state(&r), TS_JOB_RUNNING);
     rig_step(&r, (struct ts_event){.kind = TS_HELD, .u.lsn = 2});
+    assert_int_equal(listed_state(&r), TS_JOB_DONE);
     assert_int_equal(rig_count(&r, TS_FX_RESULT), 2);
     rig_client(&r, TS_FORGET, 100, 1, "ann");
     assert_int_equal(rig_count(&r, TS_FX_REPLY), 0);
