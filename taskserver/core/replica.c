@@ -291,6 +291,18 @@ static void on_msg(struct replica *r, const struct replica_event *e)
         handler[m->kind](r, m);
 }
 
+/* Ticks come every beat. Who has had none for long was away itself - stopped, suspended, starved - and has no
+ * right to call the other one silent. */
+static void forgive(struct replica *r, uint64_t away_us)
+{
+    if (away_us < 4 * r->config.beat_us)
+        return;
+    r->heard_us += away_us;
+    r->whole_us += away_us;
+    if (r->follower.state != FOLLOWER_NONE)
+        r->follower.heard_us += away_us;
+}
+
 void replica_step(struct replica *r, const struct replica_event *event, struct replica_effects *out)
 {
     static void (*const handler[])(struct replica *, const struct replica_event *) = {
@@ -305,7 +317,9 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
         [REPLICA_HAND_OVER] = on_hand_over,
     };
     must(event->kind < sizeof handler / sizeof handler[0]);
-    r->now_us = event->now_us > r->now_us ? event->now_us : r->now_us;
+    uint64_t passed = event->now_us > r->now_us ? event->now_us - r->now_us : 0;
+    r->now_us += passed;
+    forgive(r, passed);
     out->n = 0;
     buf_clear(&out->data);
     r->out = out;

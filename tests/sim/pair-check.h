@@ -84,7 +84,7 @@ static bool is_whole(const struct world *w)
     for (int i = 0; i < NODES; i++) {
         const struct node *n = &w->node[i], *o = &w->node[1 - i];
         struct replica_info a, b;
-        if (!n->replica || !o->replica || !w->witness)
+        if (!n->replica || !o->replica || !w->witness || n->paused_us > w->now || o->paused_us > w->now)
             return false;
         replica_look(n->replica, &a);
         replica_look(o->replica, &b);

@@ -6,7 +6,9 @@
 
 static uint64_t delay(struct world *w, bool witness)
 {
-    if (chance(w, 1000) < (witness && w->slow > w->late ? w->slow : w->late))
+    if (witness && chance(w, 1000) < w->slow)
+        return between(w, 1000, 3 * SECOND);
+    if (chance(w, 1000) < w->late)
         return between(w, 1000, one_in(w, 4) ? 3 * SECOND : 200000);
     return between(w, 50, 1500);
 }

@@ -6,7 +6,8 @@
 
 enum {
     LIMIT_US = 20 * SECOND, /* from the end of the last fault until the pair is whole again */
-    SETTLED_US = SECOND,    /* whole for so long: redundancy is truly back */
+    SETTLED_US =
+        SECOND / 2, /* whole for so long: redundancy is truly back, no ask of the witness is good any more */
 };
 
 static const struct id the_shard = {7, 9};
@@ -237,7 +238,8 @@ static void next_fault(struct world *w)
         return;
     if (w->mode != MODE_SINGLE || settled)
         fault(w);
-    uint64_t next = w->mode == MODE_SINGLE ? between(w, 10000, SECOND) : between(w, 1000, 2 * SECOND);
+    uint64_t next = w->mode == MODE_SINGLE ? between(w, 10000, one_in(w, 2) ? 50000 : SECOND)
+                                           : between(w, 1000, 2 * SECOND);
     happen(w, next, (struct event){.kind = AT_FAULT});
 }
 
