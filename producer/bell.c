@@ -7,22 +7,14 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/must.h"
-
-/* Under a flood of commits the reactor is better woken seldom, for many: when it was woken less than BUSY_NS
- * ago, the ring waits NAP_NS. A lone commit is never held up. */
-#define BUSY_NS 100000u
-#define NAP_NS  100000u
 
 struct doorbell {
     struct doorbell_config config;
     pthread_t thread;
     int ring, quit; /* owned eventfds */
-    uint64_t last_ns;
     atomic_bool posted;
 };
 
@@ -56,9 +48,6 @@ static void on_ring(struct doorbell *b)
     uint64_t n;
     if (read(b->ring, &n, sizeof n) != (ssize_t)sizeof n)
         return;
-    if (clock_ns() - b->last_ns < BUSY_NS)
-        nanosleep(&(struct timespec){0, NAP_NS}, NULL);
-    b->last_ns = clock_ns();
     if (!atomic_exchange(&b->posted, true))
         rpc_post(b->config.rpc, rung, b);
 }
@@ -84,7 +73,6 @@ static void *listen_main(void *arg)
                          {.fd = b->ring, .events = POLLIN},
                          {.fd = b->config.spawner->fd, .events = POLLIN}};
     prctl(PR_SET_NAME, "cx-doorbell");
-    prctl(PR_SET_TIMERSLACK, 1000);
     while (!p[0].revents) {
         if (poll(p, 3, -1) < 0) {
             must(errno == EINTR);

@@ -1,8 +1,11 @@
 #include "producer/daemon.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,7 +17,11 @@
 #include "producer/uplink.h"
 #include "proto/daemon.h"
 
-#define LEAVE_US     2000000u   /* for the last commits and the goodbye */
+#define LEAVE_US     2000000u /* for the last commits and the goodbye */
+#define NAP_WORK_NS  20000    /* work in hand from which on the reactor naps between looks at the rings, */
+#define NAP_NS_MAX   100000   /* for half of that work, but no longer than this */
+#define SPIN_NS      60000 /* looked for a commit so long before sleeping: a runner wakes up in half of it, */
+#define SPIN_LOOKS   64    /* giving way to others each so many looks */
 #define EFFECTS_KEPT (4u << 20) /* memory of effects that is kept from step to step */
 
 /* Events that arise while effects are executed wait for the step after. */
@@ -42,6 +49,7 @@ struct daemon {
     struct runners *runners;
     char address[256]; /* of the server being tried or served */
     bool leaving, done, failed;
+    bool fruitful; /* commits have come since we last lingered for some */
     uint64_t leave_us;
 };
 
@@ -291,13 +299,50 @@ static void on_signal(void *ctx)
 
 /* ---- The loop ---- */
 
+static bool poll_runners(struct daemon *d)
+{
+    bool any = runners_poll(d->runners);
+    d->fruitful |= any;
+    return any;
+}
+
+static bool spin(struct daemon *d)
+{
+    uint64_t until_ns = clock_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < SPIN_LOOKS; i++)
+            if (runners_ready(d->runners))
+                return true;
+        sched_yield();
+    } while (clock_ns() < until_ns);
+    return false;
+}
+
+/* Short tasks are not worth a ring each. When there are many in hand, a nap gathers their commits; when there
+ * are few, the next commit is only a moment away, and looking out for it spares two wake-ups. An attempt that
+ * brought nothing is not repeated until there was a commit again, so an idle daemon sleeps. True when there
+ * is something to poll for. */
+static bool linger(struct daemon *d)
+{
+    uint64_t work_ns = d->fruitful ? pd_work_ns(d->pd) : 0;
+    if (work_ns == 0)
+        return false;
+    d->fruitful = false;
+    if (work_ns < NAP_WORK_NS)
+        return spin(d);
+    nanosleep(&(struct timespec){0, work_ns < 2 * NAP_NS_MAX ? (long)work_ns / 2 : NAP_NS_MAX}, NULL);
+    return true;
+}
+
 /* The last look before sleeping: from here on the runners ring. */
 static bool may_sleep(void *ctx)
 {
     struct daemon *d = ctx;
     runners_flush(d->runners);
+    if (linger(d))
+        return false;
     runners_arm(d->runners);
-    if (!runners_poll(d->runners))
+    if (!poll_runners(d))
         return true;
     runners_flush(d->runners);
     return false;
@@ -305,11 +350,12 @@ static bool may_sleep(void *ctx)
 
 static void loop(struct daemon *d)
 {
+    prctl(PR_SET_TIMERSLACK, 1000);
     while (!d->done) {
         uint64_t due = d->leaving ? d->leave_us : pd_due(d->pd);
         rpc_run(d->rpc, due, may_sleep, d);
         runners_disarm(d->runners);
-        runners_poll(d->runners);
+        poll_runners(d);
         uint64_t now = clock_us();
         if (now >= pd_due(d->pd))
             step(d, &(struct pd_event){.kind = PD_TICK});

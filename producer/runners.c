@@ -282,12 +282,25 @@ static bool read_batch(struct runners *rs, struct runner *r, uint32_t seat)
     return rc > 0;
 }
 
-static bool poll_seat(struct runners *rs, uint32_t seat)
+static bool seat_ready(struct runners *rs, uint32_t seat)
 {
     struct runner *r = rs->at_seat[seat];
-    if (!r || ring_empty(&r->thread[seat].out))
+    return r && !ring_empty(&r->thread[seat].out);
+}
+
+bool runners_ready(struct runners *rs)
+{
+    for (uint32_t i = 0; i < rs->config.seats; i++)
+        if (seat_ready(rs, i))
+            return true;
+    return false;
+}
+
+static bool poll_seat(struct runners *rs, uint32_t seat)
+{
+    if (!seat_ready(rs, seat))
         return false;
-    read_batch(rs, r, seat);
+    read_batch(rs, rs->at_seat[seat], seat);
     return true;
 }
 

@@ -35,6 +35,8 @@ void runners_hungry(struct runners *rs, uint32_t runner);
 void runners_flush(struct runners *rs);
 /* Delivers what the runners have done. True when there was anything. */
 bool runners_poll(struct runners *rs);
+/* True when runners_poll would find commits: a look at memory, to be had again and again. */
+bool runners_ready(struct runners *rs);
 /* The reactor is about to sleep: runners are to ring from now on. Poll once more after this. */
 void runners_arm(struct runners *rs);
 void runners_disarm(struct runners *rs);

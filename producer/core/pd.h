@@ -134,6 +134,9 @@ struct pd *pd_new(const struct pd_config *config);
 void pd_free(struct pd *pd);
 void pd_step(struct pd *pd, const struct pd_event *event, struct pd_effects *out);
 uint64_t pd_due(const struct pd *pd); /* when the next TICK is wanted; UINT64_MAX: never */
+/* Nanoseconds until a seat will have done what it has, by the mean task: a hint how to wait for commits. 0:
+ * nothing is in hand, or the tasks are so long that one should sleep until there is a commit. */
+uint64_t pd_work_ns(const struct pd *pd);
 
 /* ---- Looking ---- */
 

@@ -14,6 +14,7 @@
 #define ANNOUNCE_US   10000u /* announcements are at least so far apart */
 #define TASK_NS_FLOOR 500u   /* what handling a task costs here, whatever it computes */
 #define AHEAD_NS_MIN  500000u
+#define SHORT_NS      20000u /* tasks shorter than this are waited for awake */
 #define TASK_NS_MAX   UINT64_C(3600000000000)
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -89,6 +90,12 @@ void window_granted(struct pd *pd, uint32_t n)
     w->probing = false;
     if (pd->now_us - w->probe_us < PROBE_MAX_US)
         sample(pd, pd->now_us - w->probe_us);
+}
+
+uint64_t pd_work_ns(const struct pd *pd)
+{
+    uint64_t task_ns = pd->window.task_ns + TASK_NS_FLOOR;
+    return task_ns > SHORT_NS ? 0 : pd->pool.n * task_ns / pd->config.seats;
 }
 
 /* One and a half round trips of work may wait: the half is for jitter. */

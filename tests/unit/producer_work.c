@@ -287,6 +287,28 @@ static void the_window_hides_latency_and_no_more(void **state)
     }
 }
 
+/* The shell lingers awake for short tasks only, and never when there are none. */
+static void work_in_hand_is_told_while_tasks_are_short(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    uint32_t runner = rig_work(&r, 2);
+    assert_int_equal(pd_work_ns(r.pd), 0); /* not known yet: for long, then */
+    for (uint64_t task = 1 + rig_stats(&r).tasks, next = 1; next < 200; next++) {
+        struct buf b = {0};
+        rig_grant(&r, 1, task++, 1);
+        rig_put_commit(&b, 1, next, 10000);
+        rig_step(&r, (struct pd_event){.kind = PD_COMMITS, .runner = runner, .data = buf_bytes(&b)});
+        buf_free(&b);
+    }
+    assert_in_range(pd_work_ns(r.pd), 10000 * rig_stats(&r).tasks, 12000 * rig_stats(&r).tasks);
+    rig_step(&r, (struct pd_event){.kind = PD_JOB_GONE, .job = rig_id(1)});
+    assert_int_equal(pd_work_ns(r.pd), 0);
+    rig_close(&r);
+}
+
 static void what_was_asked_for_when_tasks_were_short_is_handed_back(void **state)
 {
     (void)state;
@@ -333,6 +355,7 @@ int main(void)
         cmocka_unit_test(hungry_reaches_the_runners_that_work),
         cmocka_unit_test(a_bound_only_improves_and_a_new_runner_is_told),
         cmocka_unit_test(the_window_hides_latency_and_no_more),
+        cmocka_unit_test(work_in_hand_is_told_while_tasks_are_short),
         cmocka_unit_test(what_was_asked_for_when_tasks_were_short_is_handed_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
