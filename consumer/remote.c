@@ -258,9 +258,11 @@ static int load_credentials(struct remote *r, const char *dir)
         return 0;
     if (err == 0)
         return 0;
-    return fault(NULL, err == CX_ENOTFOUND ? CX_EAUTH : err,
-                 "no credentials for %s: %s (CX_CREDENTIALS or --credentials names their directory)",
-                 r->net.address, why);
+    return fault(
+        NULL, err == CX_ENOTFOUND ? CX_EAUTH : err,
+        "no credentials for %s: %s (CX_CREDENTIALS or --credentials names their directory, CX_CONSUMER one "
+        "of several)",
+        r->net.address, why);
 }
 
 static int make_client(struct remote *r)

@@ -85,8 +85,12 @@ static int say_done(cx_job *job, const char *what)
 
 static int do_cancel(cx_job *job)
 {
+    struct job_row row;
     int err = cx_cancel(job);
-    return err < 0 ? err : say_done(job, "cancelled");
+    if (err < 0)
+        return err;
+    bool ended = job_row(job, &row) == 0 && (row.state == CX_DONE || row.state == CX_FAILED);
+    return say_done(job, ended ? "had ended already" : "cancelled");
 }
 
 static int do_forget(cx_job *job)
