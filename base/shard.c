@@ -28,6 +28,7 @@ void put_shard_ask(struct buf *b, const struct shard_ask *a)
     put_u64(b, a->nonce);
     put_varint(b, a->epoch);
     put_varint(b, a->version);
+    put_u64(b, a->boot);
     put_varint(b, a->ticket);
     put_u64(b, a->other);
     put_u8(b, a->create);
@@ -41,6 +42,7 @@ bool get_shard_ask(struct reader *r, struct shard_ask *a)
     ask.nonce = get_u64(r);
     ask.epoch = get_varint(r);
     ask.version = get_varint(r);
+    ask.boot = get_u64(r);
     ask.ticket = get_varint(r);
     ask.other = get_u64(r);
     ask.create = get_u8(r);
@@ -55,6 +57,7 @@ void put_shard_answer(struct buf *b, const struct shard_answer *a)
 {
     put_id(b, a->shard);
     put_shard_record(b, &a->record);
+    put_u64(b, a->boot);
     put_varint(b, a->ticket);
 }
 
@@ -62,6 +65,7 @@ bool get_shard_answer(struct reader *r, struct shard_answer *a)
 {
     struct shard_answer answer = {.shard = get_id(r)};
     answer.record = get_shard_record(r);
+    answer.boot = get_u64(r);
     answer.ticket = get_varint(r);
     if (r->bad)
         return false;

@@ -48,9 +48,9 @@ struct shard_ask {
     struct id shard;
     uint64_t member, nonce; /* who asks, and which boot of it */
     uint64_t epoch, version;
-    uint64_t ticket; /* SOLO: of the latest answer */
-    uint64_t other;  /* ADD */
-    bool create;     /* CLAIM: the shard is new, nobody has ever held anything of it */
+    uint64_t boot, ticket; /* of the latest answer; 0: there was none */
+    uint64_t other;        /* ADD */
+    bool create;           /* CLAIM: the shard is new, nobody has ever held anything of it */
     struct shard_record known;
 };
 
@@ -58,7 +58,8 @@ struct shard_ask {
 struct shard_answer {
     struct id shard;
     struct shard_record record; /* epoch 0: the witness knows none */
-    uint64_t ticket;            /* the witness's time; only the witness understands it */
+    uint64_t boot;              /* of the witness: random */
+    uint64_t ticket;            /* its time; both mean something to it alone */
 };
 
 void put_shard_record(struct buf *b, const struct shard_record *r);

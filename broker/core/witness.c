@@ -103,7 +103,8 @@ static void answer(struct witness *w, const struct row *row, uint32_t peer, uint
     struct witness_effect *fx = fx_add(w, WITNESS_FX_ANSWER);
     fx->peer = peer;
     fx->req = req;
-    fx->answer = (struct shard_answer){.shard = row->shard, .record = row->record, .ticket = w->now_us};
+    fx->answer = (struct shard_answer){
+        .shard = row->shard, .record = row->record, .boot = w->config.boot, .ticket = w->now_us};
 }
 
 static void save(struct witness *w, struct row *row, struct shard_record next, const struct witness_event *e)
@@ -156,7 +157,8 @@ static bool may_claim(const struct witness *w, const struct shard_ask *a, struct
 
 static bool may_solo(const struct witness *w, const struct shard_ask *a, struct shard_record *r)
 {
-    if (!by_primary(r, a) || (RULE(RULE_DEADLINE) && w->now_us - a->ticket > w->config.solo_us))
+    bool fresh = a->boot == w->config.boot && w->now_us - a->ticket <= w->config.solo_us;
+    if (!by_primary(r, a) || (RULE(RULE_DEADLINE) && !fresh))
         return false;
     r->in_sync[0] = a->member;
     r->in_sync[1] = 0;
@@ -180,11 +182,13 @@ static void report(struct row *row, const struct shard_ask *a)
     struct report *at = &row->report[0];
     for (struct report *p = row->report; p < row->report + REPORTS; p++)
         if (p->member == a->member) {
-            at = p;
+            at = p; /* and messages may overtake each other */
             break;
         } else if (shard_newer(&at->known, &p->known)) {
             at = p; /* the oldest gives way */
         }
+    if (at->member == a->member && shard_newer(&at->known, &a->known))
+        return;
     uint64_t epoch = a->epoch > a->known.epoch ? a->epoch : a->known.epoch;
     *at = (struct report){.member = a->member, .epoch = epoch, .known = a->known};
 }
@@ -199,7 +203,8 @@ static bool reported(const struct row *row, uint64_t member)
 
 /* All members of the newest set that anybody knows have said what they know: what they agree on is the
  * record. A set is left only on the word of a member, so whoever knows of a newer one would have been heard.
- * Nobody holds the new epoch: one grant of max + 1 may still be under way, the next one is max + 2. */
+ * One grant of max + 1 may still be under way; nobody holds max + 2, and the next one to be granted is max
+ * + 3. */
 static bool rebuild(const struct row *row, struct shard_record *r)
 {
     const struct report *best = &row->report[0];
@@ -213,7 +218,7 @@ static bool rebuild(const struct row *row, struct shard_record *r)
     for (int i = 0; i < SHARD_MEMBERS; i++)
         if (r->in_sync[i] && !reported(row, r->in_sync[i]))
             return false;
-    r->epoch = epoch + 1;
+    r->epoch = epoch + 2;
     r->primary = r->nonce = 0;
     return best->known.epoch;
 }
@@ -226,8 +231,11 @@ static bool seen_before(const struct row *row)
     return false;
 }
 
-static bool begin(struct row *row, const struct shard_ask *a, struct shard_record *r)
+/* What was sent before this boot's first answer may be older than what has been settled since. */
+static bool begin(const struct witness *w, struct row *row, const struct shard_ask *a, struct shard_record *r)
 {
+    if (a->boot != w->config.boot)
+        return false;
     report(row, a);
     if (seen_before(row))
         return rebuild(row, r);
@@ -248,7 +256,7 @@ static void on_ask(struct witness *w, const struct witness_event *e)
     if (!row || row->next.epoch) /* one change at a time; whoever is not answered asks again */
         return;
     struct shard_record next = row->record;
-    if (row->record.epoch ? rule[a->kind](w, a, &next) : begin(row, a, &next)) {
+    if (row->record.epoch ? rule[a->kind](w, a, &next) : begin(w, row, a, &next)) {
         next.version++;
         save(w, row, next, e);
     } else {

@@ -13,6 +13,7 @@
 #include "base/shard.h"
 
 struct witness_config {
+    uint64_t boot;       /* random, made anew by each start. Not 0 */
     uint64_t solo_us;    /* a solo request's ticket is good for so long */
     uint32_t shards_max; /* rows; asks for more are not answered */
 };

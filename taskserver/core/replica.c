@@ -66,6 +66,7 @@ void replica_ask(struct replica *r, enum shard_ask_kind kind)
                                  .nonce = r->config.nonce,
                                  .epoch = r->mark.seen,
                                  .version = r->mark.record.version,
+                                 .boot = r->boot,
                                  .ticket = r->ticket,
                                  .known = r->mark.record};
 }
@@ -211,6 +212,7 @@ static void on_answer(struct replica *r, const struct replica_event *e)
     if (!id_equal(e->shard.shard, r->config.shard))
         return;
     r->answered_us = r->now_us;
+    r->boot = e->shard.boot;
     r->ticket = e->shard.ticket;
     const struct shard_record *s = &e->shard.record;
     bool vacant = !serves(r) && s->epoch && !s->primary && shard_has(s, r->config.incarnation);

@@ -52,7 +52,7 @@ struct replica {
     uint64_t disk;            /* of it on disk; without a journal: lsn */
     uint64_t asked_us;        /* last ask of the witness; 0: never */
     uint64_t answered_us;     /* its last answer; 0: never */
-    uint64_t ticket;          /* of that */
+    uint64_t boot, ticket;    /* of that */
     bool sibling_empty;       /* it said that it has nothing of the shard */
     uint64_t sibling;         /* its incarnation, when it said so */
     /* not primary */

@@ -47,7 +47,8 @@ static void client_thinks(struct world *w, uint32_t c, uint64_t op)
 
 static void witness_start(struct world *w)
 {
-    struct witness_config config = {.solo_us = 300000, .shards_max = 4};
+    struct witness_config config = {
+        .boot = chance(w, UINT64_MAX - 1) + 1, .solo_us = 300000, .shards_max = 4};
     w->witness = witness_new(&config);
     w->witness_generation++;
     w->saving = (struct shard_record){0};
