@@ -9,10 +9,8 @@ void buf_free(struct buf *b)
     *b = (struct buf){0};
 }
 
-void buf_reserve(struct buf *b, size_t more)
+void buf_grow(struct buf *b, size_t more)
 {
-    if (b->cap - b->len >= more)
-        return;
     size_t cap = b->cap ? b->cap : 64;
     while (cap - b->len < more)
         cap *= 2;

@@ -21,7 +21,12 @@ struct buf {
 };
 
 void buf_free(struct buf *b);
-void buf_reserve(struct buf *b, size_t more); /* room for at least `more` bytes after len */
+void buf_grow(struct buf *b, size_t more);
+static inline void buf_reserve(struct buf *b, size_t more) /* room for at least `more` bytes after len */
+{
+    if (b->cap - b->len < more)
+        buf_grow(b, more);
+}
 void buf_add(struct buf *b, const void *data, size_t len);
 
 static inline void buf_clear(struct buf *b)

@@ -1,35 +1,6 @@
 #include "base/pack.h"
 
-static const uint8_t *take(struct reader *r, size_t n)
-{
-    if (r->bad || (size_t)(r->end - r->at) < n) {
-        r->bad = true;
-        return NULL;
-    }
-    const uint8_t *p = r->at;
-    r->at += n;
-    return p;
-}
-
-uint8_t get_u8(struct reader *r)
-{
-    const uint8_t *p = take(r, 1);
-    return p ? *p : 0;
-}
-
-uint32_t get_u32(struct reader *r)
-{
-    const uint8_t *p = take(r, 4);
-    return p ? (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24 : 0;
-}
-
-uint64_t get_u64(struct reader *r)
-{
-    uint64_t lo = get_u32(r);
-    return lo | (uint64_t)get_u32(r) << 32;
-}
-
-uint64_t get_varint(struct reader *r)
+uint64_t get_varint_long(struct reader *r)
 {
     uint64_t v = 0;
     for (int shift = 0; shift < 70; shift += 7) {
@@ -42,79 +13,6 @@ uint64_t get_varint(struct reader *r)
     }
     r->bad = true;
     return 0;
-}
-
-uint64_t get_varint_max(struct reader *r, uint64_t max)
-{
-    uint64_t v = get_varint(r);
-    if (v <= max)
-        return v;
-    r->bad = true;
-    return 0;
-}
-
-int64_t get_zigzag(struct reader *r)
-{
-    uint64_t v = get_varint(r);
-    return (int64_t)(v >> 1 ^ (0 - (v & 1)));
-}
-
-struct id get_id(struct reader *r)
-{
-    struct id id;
-    id.hi = get_u64(r);
-    id.lo = get_u64(r);
-    return r->bad ? (struct id){0, 0} : id;
-}
-
-struct bytes get_raw(struct reader *r, size_t len)
-{
-    const uint8_t *p = take(r, len);
-    return p ? (struct bytes){p, len} : (struct bytes){NULL, 0};
-}
-
-struct bytes get_bytes(struct reader *r, size_t max)
-{
-    return get_raw(r, get_varint_max(r, max));
-}
-
-void put_u8(struct buf *b, uint8_t v)
-{
-    buf_reserve(b, 1);
-    b->data[b->len++] = v;
-}
-
-void put_u32(struct buf *b, uint32_t v)
-{
-    uint8_t p[4] = {(uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24)};
-    buf_add(b, p, sizeof p);
-}
-
-void put_u64(struct buf *b, uint64_t v)
-{
-    put_u32(b, (uint32_t)v);
-    put_u32(b, (uint32_t)(v >> 32));
-}
-
-void put_varint(struct buf *b, uint64_t v)
-{
-    buf_reserve(b, 10);
-    while (v >= 0x80) {
-        b->data[b->len++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    b->data[b->len++] = (uint8_t)v;
-}
-
-void put_zigzag(struct buf *b, int64_t v)
-{
-    put_varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
-}
-
-void put_id(struct buf *b, struct id id)
-{
-    put_u64(b, id.hi);
-    put_u64(b, id.lo);
 }
 
 void put_bytes(struct buf *b, struct bytes v)

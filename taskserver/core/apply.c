@@ -107,6 +107,8 @@ static void apply_task(const struct applying *a, const struct op *op)
                       .priority = op->priority,
                       .bound_kind = op->bound_kind,
                       .bound = op->bound};
+    if (op->name + NAMES_AHEAD < a->ts->checked.names)
+        table_expect(&a->job->tasks, n[NAMES_AHEAD].id);
     if (task_find(a->job, n->id))
         return;
     if (!(op->flags & TASK_FULL) || fn_is_well_known(op->fn)) {

@@ -16,6 +16,7 @@
 #define EAGER_LEVELS      4u  /* tasks held by 1, 2, 3, and 4 or more producers */
 #define ADDR_BYTES        20u /* of an address in a task's payload */
 #define PROGRESS_EVERY_US 100000u
+#define NAMES_AHEAD       16u /* a commit's names are looked for in the table so many before their turn */
 #define TASK_BYTES_MAX    COMMIT_BYTES_MAX /* packed arguments of one task */
 
 /* The tests of the laws' tests switch one law off and see a seed turn red; a product has no such switch. */
