@@ -178,6 +178,7 @@ struct window {
     uint32_t per_seat;
     uint64_t announced_us;
     uint64_t task_ns;          /* mean computing time of a grant */
+    int32_t typical_log;       /* its geometric mean, as a logarithm: window.c */
     uint64_t rtt_us[2];        /* least of this period and of the one before; NEVER: none */
     uint64_t period_us;        /* when this period began */
     uint64_t granted, settled; /* counted since the connection was made */

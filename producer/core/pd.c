@@ -61,6 +61,7 @@ struct pd *pd_new(const struct pd_config *config)
     pd->jobs_due_us = pd->level_us = NEVER;
     pd->window.per_seat = 2;
     pd->window.task_ns = 1000000;
+    pd->window.typical_log = 20 << 8; /* about as much */
     pd->window.rtt_us[0] = pd->window.rtt_us[1] = 1000;
     return pd;
 }

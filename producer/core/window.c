@@ -1,12 +1,14 @@
 /* How much to ask for. A seat has one task that runs and one that waits; more only as far as latency must be
- * hidden: the mean task time against the round trip from a commit to the grant that takes its place. A round
- * trip also costs the server and us some 100 us of processor, however many tasks it carries; so that tiny
- * tasks share it, no less than AHEAD_NS_MIN of work is asked for.
+ * hidden: the typical task time against the round trip from a commit to the grant that takes its place.
+ * Typical is the geometric mean: among a collapsed job's grants are a few that use up their budget and many
+ * that end at once, and it is these that empty a seat's queue. A round trip also costs the server and us some
+ * 100 us of processor, however many tasks it carries; so that tiny tasks share it, no less than AHEAD_NS_MIN
+ * of work is asked for.
  *
  * The round trip is measured at work: the server keeps `announced` grants with us, so the grant that answers
- * our n-th commit is the (n + announced)-th. A server that has nothing to grant makes a sample too long,
- * never too short; so the least of the last seconds counts, and the time it took to connect bounds it from
- * the start. */
+ * our n-th commit is the (n + announced)-th, except while more are held than a smaller window allows. A
+ * server that has nothing to grant makes a sample too long, never too short; so the least of the last seconds
+ * counts, and the time it took to connect bounds it from the start. */
 #include "producer/core/internal.h"
 
 #define PERIOD_US     5000000u
@@ -16,6 +18,9 @@
 #define AHEAD_NS_MIN  500000u
 #define SHORT_NS      20000u /* tasks shorter than this are waited for awake */
 #define TASK_NS_MAX   UINT64_C(3600000000000)
+#define TYPICAL_OF    8 /* grants that the typical task time looks back at */
+#define LOG_BITS      8
+#define LOG_ONE       (1u << LOG_BITS)
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -52,18 +57,34 @@ void window_connected(struct pd *pd, struct pd_effects *out)
     announce(pd, pd->draining ? 0 : total(pd), out);
 }
 
+/* In 1/LOG_ONE; the fraction is linear between powers of two. */
+static uint32_t log2_of(uint64_t x)
+{
+    uint32_t whole = 63 - (uint32_t)__builtin_clzll(x);
+    uint64_t part = whole > LOG_BITS ? x >> (whole - LOG_BITS) : x << (LOG_BITS - whole);
+    return whole * LOG_ONE + ((uint32_t)part & (LOG_ONE - 1));
+}
+
+static uint64_t exp2_of(uint32_t log)
+{
+    uint64_t part = LOG_ONE + (log & (LOG_ONE - 1));
+    uint32_t whole = log / LOG_ONE;
+    return whole > LOG_BITS ? part << (whole - LOG_BITS) : part >> (LOG_BITS - whole);
+}
+
 void window_ran(struct pd *pd, uint64_t elapsed_ns)
 {
     struct window *w = &pd->window;
     int64_t ns = (int64_t)least(elapsed_ns, TASK_NS_MAX);
     w->task_ns = (uint64_t)((int64_t)w->task_ns + (ns - (int64_t)w->task_ns) / 8);
+    w->typical_log += ((int32_t)log2_of((uint64_t)ns + TASK_NS_FLOOR) - w->typical_log) / TYPICAL_OF;
 }
 
 void window_settled(struct pd *pd)
 {
     struct window *w = &pd->window;
     w->settled++;
-    if (w->probing || pd->conn != CONN_UP)
+    if (w->probing || pd->conn != CONN_UP || w->granted > w->settled + w->announced)
         return;
     w->probing = true;
     w->probe_us = pd->now_us;
@@ -101,11 +122,11 @@ uint64_t pd_work_ns(const struct pd *pd)
 /* One and a half round trips of work may wait: the half is for jitter. */
 static uint32_t wanted_per_seat(const struct pd *pd)
 {
-    uint64_t task_ns = pd->window.task_ns + TASK_NS_FLOOR;
+    uint64_t task_ns = exp2_of((uint32_t)pd->window.typical_log);
     uint64_t ahead_ns = window_round_trip_us(pd) * 1500;
     if (ahead_ns < AHEAD_NS_MIN)
         ahead_ns = AHEAD_NS_MIN;
-    uint64_t n = 2 + ahead_ns / task_ns;
+    uint64_t n = 2 + ahead_ns / (task_ns < TASK_NS_FLOOR ? TASK_NS_FLOOR : task_ns);
     return n < PD_SEAT_TASKS_MAX ? (uint32_t)n : PD_SEAT_TASKS_MAX;
 }
 
