@@ -284,5 +284,9 @@ int job_row(cx_job *job, struct job_row *out)
         }
     }
     buf_free(&rows);
-    return err == CX_ENOTFOUND ? fault_unknown_job(job) : err;
+    if (err != CX_ENOTFOUND)
+        return err;
+    cx_progress p; /* one may not see it, or it is not there: who is asked about the job itself says which */
+    err = cx_job_progress(job, &p);
+    return err < 0 ? err : fault_unknown_job(job);
 }

@@ -89,6 +89,38 @@ static struct job *biggest_job(const struct ts *ts, struct job *grower, uint64_t
     return big;
 }
 
+static uint64_t ended_bytes(const struct ts *ts)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < ts->job_slots; i++)
+        if (ts->job[i] && ts->job[i]->state != TS_JOB_RUNNING)
+            sum += ts->job[i]->bytes;
+    return sum;
+}
+
+/* Says who has the memory: the job itself, or the results that nobody has fetched. */
+static void fail_for_memory(struct ts *ts, struct job *big)
+{
+    struct buf text = {0};
+    uint64_t kept = ended_bytes(ts);
+    text_add(&text, "%s: ", cx_err_name(CX_ELIMIT));
+    if (kept > big->bytes)
+        text_add(&text,
+                 "the task server's memory budget of %llu bytes is spent: the results of jobs that have "
+                 "ended hold "
+                 "%llu, this job held %llu; fetch or forget results, or ask for a bigger budget",
+                 (unsigned long long)ts->config.memory_max, (unsigned long long)kept,
+                 (unsigned long long)big->bytes);
+    else
+        text_add(&text,
+                 "the job outgrew the task server's memory budget of %llu bytes: it held %llu in %zu tasks; "
+                 "unfold "
+                 "it deeper before wider, or ask for a bigger budget",
+                 (unsigned long long)ts->config.memory_max, (unsigned long long)big->bytes, big->tasks.n);
+    job_fail(ts, big, buf_bytes(&text));
+    buf_free(&text);
+}
+
 /* Makes room for what a commit of this job adds. When there is none, the job that holds the most memory
  * fails: it is the one that grew, and the others are to feel nothing. False when that was this very job. */
 static bool make_room(struct ts *ts, struct job *job, uint64_t need)
@@ -96,13 +128,7 @@ static bool make_room(struct ts *ts, struct job *job, uint64_t need)
     uint64_t max = ts->config.memory_max;
     while (max && ts->pool.used + need > max) {
         struct job *big = biggest_job(ts, job, need);
-        char text[TS_REASON_MAX];
-        snprintf(
-            text, sizeof text,
-            "%s: the job outgrew the task server's memory budget of %llu bytes: it held %llu in %zu tasks; "
-            "unfold it deeper before wider, or ask for a bigger budget",
-            cx_err_name(CX_ELIMIT), (unsigned long long)max, (unsigned long long)big->bytes, big->tasks.n);
-        job_fail(ts, big, bytes_str(text));
+        fail_for_memory(ts, big);
         if (big == job)
             return false;
     }

@@ -424,6 +424,29 @@ static void the_job_that_grew_fails_and_others_go_on(void **state)
     rig_close(&r);
 }
 
+static void kept_results_are_named_when_they_have_the_memory(void **state)
+{
+    struct rig r;
+    struct buf b = {0};
+    static uint8_t picture[250000];
+    (void)state;
+    rig_open(&r, (struct ts_config){.memory_max = 300000});
+    rig_join(&r, 1, 1);
+    rig_submit(&r, 1);
+    struct grant g = rig_grant(&r, 0);
+    put_set(&b, HOME, cx_v_bytes(picture, sizeof picture), (struct ref){0});
+    rig_commit(&r, 1, &g, &b);
+    assert_int_equal(rig_info(&r, 1).state, TS_JOB_DONE);
+    rig_submit(&r, 2);
+    g = rig_grant(&r, 0);
+    body_fan(&b, COUNT, 800);
+    rig_commit(&r, 1, &g, &b);
+    rig_reason(&r, 2, "memory budget of 300000 bytes");
+    rig_reason(&r, 2, "results of jobs that have ended hold 25");
+    assert_int_equal(rig_info(&r, 1).state, TS_JOB_DONE);
+    rig_close(&r);
+}
+
 static void why_speaks_plainly(void **state)
 {
     struct rig r;
@@ -489,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_job_that_cannot_end_fails),
         cmocka_unit_test(a_mistyped_value_fails_the_job),
         cmocka_unit_test(the_job_that_grew_fails_and_others_go_on),
+        cmocka_unit_test(kept_results_are_named_when_they_have_the_memory),
         cmocka_unit_test(why_speaks_plainly),
         cmocka_unit_test(memory_goes_back_to_nothing),
     };
