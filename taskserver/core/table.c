@@ -157,6 +157,8 @@ void table_expect(const struct table *t, struct id id)
 {
     if (t->group)
         __builtin_prefetch(&t->group[hash_of(id) & (t->groups - 1)]);
+    if (t->old)
+        __builtin_prefetch(&t->old[hash_of(id) & (t->old_groups - 1)]);
 }
 
 void table_expect_entry(const struct table *t, struct id id)
