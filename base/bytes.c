@@ -21,6 +21,13 @@ void buf_grow(struct buf *b, size_t more)
     b->cap = cap;
 }
 
+void buf_reset(struct buf *b, size_t keep)
+{
+    if (b->cap > keep)
+        buf_free(b);
+    b->len = 0;
+}
+
 void buf_add(struct buf *b, const void *data, size_t len)
 {
     if (!len)

@@ -29,6 +29,10 @@ static inline void buf_reserve(struct buf *b, size_t more) /* room for at least 
 }
 void buf_add(struct buf *b, const void *data, size_t len);
 
+/* Empties it, and gives its memory back when that is more than `keep` bytes: one huge message should not be
+ * paid for ever after. */
+void buf_reset(struct buf *b, size_t keep);
+
 static inline void buf_clear(struct buf *b)
 {
     b->len = 0;

@@ -178,8 +178,7 @@ static void execute(struct daemon *d, const struct pd_event *ev)
         deeds[fx->kind](d, fx, pd_effect_data(&d->fx, fx));
     }
     pd_effects_clear(&d->fx);
-    if (d->fx.data.cap > EFFECTS_KEPT)
-        buf_free(&d->fx.data);
+    buf_reset(&d->fx.data, EFFECTS_KEPT);
     d->executing = false;
 }
 

@@ -277,8 +277,7 @@ static bool read_batch(struct runners *rs, struct runner *r, uint32_t seat)
     }
     if (rc < 0)
         rs->config.event(rs->config.ctx, &broken);
-    if (rs->batch.cap > BATCH_KEPT)
-        buf_free(&rs->batch);
+    buf_reset(&rs->batch, BATCH_KEPT);
     return rc > 0;
 }
 

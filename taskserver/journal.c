@@ -61,13 +61,6 @@ static void swap(struct buf *a, struct buf *b)
     *b = t;
 }
 
-static void trim(struct buf *b)
-{
-    if (b->cap > KEPT_BYTES)
-        buf_free(b);
-    buf_clear(b);
-}
-
 /* ---- The disk thread: groups ---- */
 
 static void die(const struct journal *j, const char *what)
@@ -204,7 +197,7 @@ static void *disk_main(void *arg)
             write_seal(j, e.lsn);
         if (e.change)
             finish_compaction(j);
-        trim(&j->writing);
+        buf_reset(&j->writing, KEPT_BYTES);
     }
     return NULL;
 }
@@ -325,7 +318,7 @@ static void flush(struct journal *j, bool wait)
         pthread_cond_wait(&j->less, &j->lock);
     if (!j->queued.len) {
         swap(&j->fill, &j->queued);
-        trim(&j->fill);
+        buf_reset(&j->fill, KEPT_BYTES);
         j->queued_lsn = j->last;
         pthread_cond_signal(&j->more);
     }

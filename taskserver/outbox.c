@@ -61,8 +61,8 @@ static void outbox_close_up(struct outbox *o)
         o->grants -= o->head;
     o->b.len = left;
     o->head = 0;
-    if (!left && o->b.cap > KEPT_BYTES)
-        buf_free(&o->b);
+    if (!left)
+        buf_reset(&o->b, KEPT_BYTES);
 }
 
 void outbox_pop(struct outbox *o)

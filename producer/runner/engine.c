@@ -96,13 +96,6 @@ void engine_free(struct engine *e)
 
 /* ---- Beginning and ending a grant ---- */
 
-static void buf_reset(struct buf *b)
-{
-    buf_clear(b);
-    if (b->cap > KEEP_BYTES)
-        buf_free(b);
-}
-
 /* Frame 0 stands for no task and is the granted task's parent: it is never freed. */
 static void init_frames(struct engine *e)
 {
@@ -116,11 +109,11 @@ static void forget_last(struct engine *e)
 {
     arena_reset(&e->arena);
     region_trim(e->frames, KEEP_BYTES, (size_t)e->top * sizeof(struct frame));
-    buf_reset(&e->sets);
-    buf_reset(&e->was_set);
-    buf_reset(&e->path);
-    buf_reset(&e->joined);
-    buf_reset(&e->body);
+    buf_reset(&e->sets, KEEP_BYTES);
+    buf_reset(&e->was_set, KEEP_BYTES);
+    buf_reset(&e->path, KEEP_BYTES);
+    buf_reset(&e->joined, KEEP_BYTES);
+    buf_reset(&e->body, KEEP_BYTES);
     e->ready = e->free = e->cur = NULL;
     e->growths = 0;
     e->wide_bytes = 0;

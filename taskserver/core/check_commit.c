@@ -5,8 +5,6 @@
  * body is it read a second time. The names stay in ts->checked for apply. */
 #include "taskserver/core/core.h"
 
-#define NAMES_KEPT_MAX 65536u /* scratch kept between commits */
-
 struct check {
     struct ts *ts;
     struct checked *c;
@@ -30,12 +28,6 @@ static struct name *name_add(struct checked *c)
 
 static void scratch_reset(struct checked *c, const struct task *by)
 {
-    if (c->names_cap > NAMES_KEPT_MAX) {
-        free(c->name);
-        c->name = NULL;
-        c->names_cap = 0;
-        buf_free(&c->set);
-    }
     *c = (struct checked){.name = c->name, .names_cap = c->names_cap, .set = c->set};
     buf_clear(&c->set);
     *name_add(c) = (struct name){.id = by->entry.id, .depth = by->depth};

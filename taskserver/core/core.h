@@ -17,6 +17,7 @@
 #define ADDR_BYTES        20u /* of an address in a task's payload */
 #define PROGRESS_EVERY_US 100000u
 #define NAMES_AHEAD       16u /* a commit's names are looked for in the table so many before their turn */
+#define SCRATCH_KEPT_MAX  (1u << 20)       /* bytes of a scratch buffer kept from step to step */
 #define TASK_BYTES_MAX    COMMIT_BYTES_MAX /* packed arguments of one task */
 
 /* The tests of the laws' tests switch one law off and see a seed turn red; a product has no such switch. */

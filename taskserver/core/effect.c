@@ -6,7 +6,7 @@
 void ts_effects_clear(struct ts_effects *e)
 {
     e->n = 0;
-    buf_clear(&e->data);
+    buf_reset(&e->data, SCRATCH_KEPT_MAX);
 }
 
 void ts_effects_free(struct ts_effects *e)

@@ -1,8 +1,6 @@
 /* Setting slots, and the well-known successors that fire when their last slot is set. */
 #include "taskserver/core/core.h"
 
-#define JOINED_KEPT_MAX (1u << 20) /* scratch kept between steps */
-
 static void mistyped(struct ts *ts, const struct task *t, uint32_t slot, uint32_t type)
 {
     static const char *const types[] = {"none", "i64", "f64", "bytes", "addr"};
@@ -110,6 +108,4 @@ void fire_all(struct ts *ts, struct job *job)
         slot_set(ts, job, home, &v);
     }
     ts->firing = NULL;
-    if (ts->joined.cap > JOINED_KEPT_MAX)
-        buf_free(&ts->joined);
 }

@@ -67,6 +67,21 @@ static void recheck_jobs(struct ts *ts)
     ts->recheck = false;
 }
 
+/* A commit of a million children is not paid for with memory ever after. */
+static void scratch_trim(struct ts *ts)
+{
+    struct checked *c = &ts->checked;
+    if (c->names_cap * sizeof *c->name > SCRATCH_KEPT_MAX) {
+        free(c->name);
+        c->name = NULL;
+        c->names = c->names_cap = 0;
+    }
+    buf_reset(&c->set, SCRATCH_KEPT_MAX);
+    buf_reset(&ts->record, SCRATCH_KEPT_MAX);
+    buf_reset(&ts->pack, SCRATCH_KEPT_MAX);
+    buf_reset(&ts->joined, SCRATCH_KEPT_MAX);
+}
+
 void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out)
 {
     static void (*const handler[])(struct ts *, const struct ts_event *) = {
@@ -91,6 +106,7 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
     recheck_jobs(ts);
     handler[event->kind](ts, event);
     serve(ts);
+    scratch_trim(ts);
     ts->out = &ts->quiet;
 }
 
@@ -121,6 +137,7 @@ bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn)
         return false;
     ts->lsn = lsn;
     apply(ts, &r);
+    scratch_trim(ts);
     ts_effects_clear(&ts->quiet);
     return true;
 }
