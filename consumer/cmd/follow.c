@@ -34,9 +34,10 @@ void interrupt_leaves(const cx_net *net, const char *job)
         snprintf(farewell, sizeof farewell, "\ncx: interrupted; the job ends with this process\n");
     else
         snprintf(farewell, sizeof farewell,
-                 "\ncx: interrupted; job %s goes on. Wait for it again with:\n  cx wait%s%s %s\n", job,
+                 "\ncx: interrupted; job %s goes on. Wait for it again with:\n  cx wait%s%s%s%s %s\n", job,
                  common.network != NULL ? " --network " : "", common.network != NULL ? common.network : "",
-                 job);
+                 common.credentials != NULL ? " --credentials " : "",
+                 common.credentials != NULL ? common.credentials : "", job);
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
 }

@@ -28,11 +28,11 @@ struct request {
     int words;
 };
 
-enum { KEY_INPUT = 0x200, KEY_OUTPUT, KEY_ID, KEY_PRIORITY, KEY_WEIGHT, KEY_LABEL };
+enum { KEY_INPUT = 0x200, KEY_ID, KEY_PRIORITY, KEY_WEIGHT, KEY_LABEL };
 
 static const struct argp_option options[] = {
     {"input", KEY_INPUT, "FILE", 0, "the job's read-only input", 0},
-    {"output", KEY_OUTPUT, "FILE", 0, "write the result to a file (run)", 0},
+    {"output", 'o', "FILE", 0, "write the result to a file (run)", 0},
     {"id", KEY_ID, "ID", 0, "the job's id, 32 hex digits; submitting it twice is harmless", 0},
     {"priority", KEY_PRIORITY, "N", 0, "among jobs: higher first", 0},
     {"weight", KEY_WEIGHT, "N", 0, "share among jobs of equal priority", 0},
@@ -90,7 +90,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_INPUT:
         r->input = arg;
         return 0;
-    case KEY_OUTPUT:
+    case 'o':
         r->output = arg;
         return 0;
     case KEY_ID:
@@ -274,6 +274,8 @@ static int call(int argc, char **argv, bool waits)
     r.what.args = r.args;
     protect_negatives(argc, argv);
     argp_parse(&argp, argc, argv, 0, NULL, &r);
+    if (!waits && r.output != NULL)
+        return report(CX_EINVAL, "cx submit has no result to write: give --output to cx wait");
     choose_id(&r);
     default_label(&r);
     if ((code = read_input(&r)) == 0 && (code = open_network(&net)) == 0)

@@ -98,25 +98,27 @@ static uint64_t ended_bytes(const struct ts *ts)
     return sum;
 }
 
-/* Says who has the memory: the job itself, or the results that nobody has fetched. */
-static void fail_for_memory(struct ts *ts, struct job *big)
+/* Says who has the memory: the job itself, or the results that nobody has fetched. need: of its commit. */
+static void fail_for_memory(struct ts *ts, struct job *big, uint64_t need)
 {
     struct buf text = {0};
     uint64_t kept = ended_bytes(ts);
     text_add(&text, "%s: ", cx_err_name(CX_ELIMIT));
-    if (kept > big->bytes)
+    if (kept > big->bytes + need)
         text_add(&text,
                  "the task server's memory budget of %llu bytes is spent: the results of jobs that have "
                  "ended hold "
-                 "%llu, this job held %llu; fetch or forget results, or ask for a bigger budget",
+                 "%llu, this job held %llu",
                  (unsigned long long)ts->config.memory_max, (unsigned long long)kept,
                  (unsigned long long)big->bytes);
     else
         text_add(&text,
-                 "the job outgrew the task server's memory budget of %llu bytes: it held %llu in %zu tasks; "
-                 "unfold "
-                 "it deeper before wider, or ask for a bigger budget",
+                 "the job outgrew the task server's memory budget of %llu bytes: it held %llu in %zu tasks",
                  (unsigned long long)ts->config.memory_max, (unsigned long long)big->bytes, big->tasks.n);
+    if (need)
+        text_add(&text, " and its next step needs up to %llu more", (unsigned long long)need);
+    text_add(&text, kept > big->bytes + need ? "; fetch or forget results, or ask for a bigger budget"
+                                             : "; unfold it deeper before wider, or ask for a bigger budget");
     job_fail(ts, big, buf_bytes(&text));
     buf_free(&text);
 }
@@ -128,7 +130,7 @@ static bool make_room(struct ts *ts, struct job *job, uint64_t need)
     uint64_t max = ts->config.memory_max;
     while (max && ts->pool.used + need > max) {
         struct job *big = biggest_job(ts, job, need);
-        fail_for_memory(ts, big);
+        fail_for_memory(ts, big, big == job ? need : 0);
         if (big == job)
             return false;
     }

@@ -254,6 +254,8 @@ static void exit_codes_tell_what_happened(void **state)
     EXPECT(2, "", "run", "--label", "\xff", FIB, "fib", "1");
     EXPECT(2, "", "jobs", "--network", "broker:127.0.0.1:1/\xff");
     EXPECT(2, "", "submit", FIB, "fib", "1");
+    EXPECT(2, "", "submit", "--network", "127.0.0.1:1", "--credentials", "/nowhere", "-o", "f", FIB, "fib",
+           "1");
     EXPECT(2, "", "ca", "issue", "/tmp", "king", "arthur");
     EXPECT(2, "", "ca", "deny", "/tmp", "not a name");
     EXPECT(2, "", "jobs", "--network", "nonsense");

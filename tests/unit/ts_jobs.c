@@ -421,6 +421,7 @@ static void the_job_that_grew_fails_and_others_go_on(void **state)
     body_fan(&b, COUNT, 5000);
     rig_commit(&r, 1, &g, &b);
     rig_reason(&r, 2, "memory budget");
+    rig_reason(&r, 2, "its next step needs up to");
     rig_close(&r);
 }
 
