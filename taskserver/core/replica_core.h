@@ -64,10 +64,11 @@ struct replica {
     uint64_t sessions;
     uint64_t held, inherited; /* inherited: lsn at takeover */
     bool open;
-    uint64_t beat_us;  /* last BEAT */
-    uint64_t whole_us; /* when the other in-sync member was last all right */
-    uint64_t yield_us; /* STEPPING_DOWN since */
-    uint64_t adding;   /* an ADD of this member is under way, or was and may be */
+    uint64_t beat_us;   /* last BEAT */
+    uint64_t whole_us;  /* when the other in-sync member was last all right */
+    bool ticket_wanted; /* a READ is under way, for a SOLO */
+    uint64_t yield_us;  /* STEPPING_DOWN since */
+    uint64_t adding;    /* an ADD of this member is under way, or was and may be */
     struct follower follower;
     struct tail tail;
 };

@@ -25,6 +25,7 @@ void primary_serve(struct replica *r)
     r->inherited = r->lsn;
     r->open = false;
     r->adding = 0;
+    r->ticket_wanted = false;
     r->beat_us = 0;
     r->whole_us = r->now_us;
     r->follower = (struct follower){0};
@@ -134,18 +135,23 @@ static void primary_ask(struct replica *r)
 {
     if (!due(r, r->asked_us, r->config.retry_us))
         return;
-    if (wants_solo(r))
-        replica_ask(r, SHARD_READ); /* for a ticket; the answer brings the ask itself */
+    r->ticket_wanted = wants_solo(r);
+    if (r->ticket_wanted)
+        replica_ask(r, SHARD_READ); /* the answer brings the ask itself */
     else if (wants_add(r))
         ask_add(r);
     else if (due(r, r->asked_us, r->config.report_us))
         replica_ask(r, SHARD_READ);
 }
 
-/* What it was for may have passed while the answer was under way. */
+/* What it was for may have passed while the answer was under way; and what was refused is not asked again at
+ * once.
+ */
 void primary_answer(struct replica *r)
 {
-    if (wants_solo(r))
+    bool ticket = r->ticket_wanted;
+    r->ticket_wanted = false;
+    if (ticket && wants_solo(r))
         replica_ask(r, SHARD_SOLO);
 }
 

@@ -48,7 +48,7 @@ static void check_serves(struct world *w, struct node *n, uint64_t epoch)
         broken(w, "the new primary lacks what was held");
     w->takeovers++;
     w->line_epoch = epoch;
-    w->line = grown(w->line, &w->line_cap, n->state.n + 1, sizeof *w->line);
+    w->line = room(w->line, &w->line_cap, n->state.n + 1, sizeof *w->line);
     for (w->line_n = 0; w->line_n <= n->state.n; w->line_n++)
         w->line[w->line_n] = chain_at(&n->state, w->line_n);
 }
@@ -57,7 +57,7 @@ static void check_logged(struct world *w, const struct node *n)
 {
     if (n->epoch != w->line_epoch)
         return;
-    w->line = grown(w->line, &w->line_cap, w->line_n, sizeof *w->line);
+    w->line = room(w->line, &w->line_cap, w->line_n, sizeof *w->line);
     w->line[w->line_n++] = chain_at(&n->state, n->state.n);
 }
 
@@ -73,7 +73,7 @@ static void check_held(struct world *w, const struct node *n, uint64_t lsn)
         broken(w, "two histories are held");
     if (lsn >= w->line_n || w->line[lsn] != chain_at(&n->state, lsn))
         broken(w, "an old primary holds what the new one does not have");
-    w->truth = grown(w->truth, &w->truth_cap, (uint32_t)lsn + 1, sizeof *w->truth);
+    w->truth = room(w->truth, &w->truth_cap, (uint32_t)lsn + 1, sizeof *w->truth);
     for (; w->truth_n < lsn; w->truth_n++)
         w->truth[w->truth_n + 1] = chain_at(&n->state, w->truth_n + 1);
     check_kept(w);
@@ -91,7 +91,7 @@ static bool is_whole(const struct world *w)
         if (a.role == REPLICA_PRIMARY && a.open && w->store.epoch == a.epoch &&
             w->store.primary == n->incarnation && shard_has(&w->store, n->incarnation) &&
             shard_has(&w->store, o->incarnation) && b.role == REPLICA_BACKUP && a.backup == o->incarnation &&
-            a.backup_lsn + 20 > a.lsn)
+            a.backup_lsn + 100 > a.lsn)
             return true;
     }
     return false;

@@ -13,10 +13,19 @@ static uint64_t delay(struct world *w, bool witness)
     return between(w, 50, 1500);
 }
 
+/* A stream keeps its order; so the messages behind a late one are late, too. */
+static uint64_t arrival(struct world *w, int from, int to)
+{
+    uint64_t after = delay(w, from == WITNESS || to == WITNESS), *last = &w->last_us[from][to];
+    if (!w->ordered)
+        return after;
+    *last = w->now + after > *last ? w->now + after : *last;
+    return *last - w->now;
+}
+
 /* Takes the event's data over. */
 static void send(struct world *w, int from, int to, struct event e)
 {
-    bool witness = from == WITNESS || to == WITNESS;
     if (w->cut_us[from][to] > w->now || chance(w, 1000) < w->drop) {
         buf_free(&e.data);
         return;
@@ -25,9 +34,9 @@ static void send(struct world *w, int from, int to, struct event e)
         struct event again = e;
         again.data = (struct buf){0};
         buf_add(&again.data, e.data.data, e.data.len);
-        happen(w, delay(w, witness), again);
+        happen(w, delay(w, false), again);
     }
-    happen(w, delay(w, witness), e);
+    happen(w, arrival(w, from, to), e);
 }
 
 #endif

@@ -2,13 +2,8 @@
 #ifndef TESTS_SIM_PAIR_NODE_H
 #define TESTS_SIM_PAIR_NODE_H
 
-#include "tests/sim/pair-check.h"
-#include "tests/sim/pair-net.h"
+#include "tests/sim/pair-ts.h"
 
-static uint32_t index_of(const struct world *w, const struct node *n)
-{
-    return (uint32_t)(n - w->node);
-}
 static uint64_t clock_of(const struct world *w, const struct node *n)
 {
     return n->base_us + (w->now - n->since_us) * n->rate / 1000;
@@ -54,7 +49,7 @@ static void fx_send(struct world *w, struct node *n, const struct replica_effect
 {
     struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n)};
     struct replica_msg m = fx->msg;
-    m.data = replica_effect_data(&w->fx, fx);
+    m.data = replica_effect_data(&w->fx[w->depth - 1], fx);
     put_replica_msg(&e.data, &m);
     send(w, (int)index_of(w, n), (int)e.a, e);
 }
@@ -72,47 +67,91 @@ static void fx_mark(struct world *w, struct node *n, const struct replica_effect
     disk_mark(w, n, &fx->mark);
 }
 
+/* One record more of the history, and of the file. */
+static void record_add(struct world *w, struct node *n, struct bytes record)
+{
+    if (!w->real) {
+        entry_get(w, record, &n->state, ++n->written);
+        return;
+    }
+    history_add(w, &n->state, OWN, 0, hash64(record.data, record.len, 0), ++n->written);
+    put_bytes(&n->log, record);
+}
+
 static void fx_apply(struct world *w, struct node *n, const struct replica_effect *fx)
 {
+    struct bytes record = replica_effect_data(&w->fx[w->depth - 1], fx);
     must(fx->lsn == n->state.n + 1);
-    entry_get(w, replica_effect_data(&w->fx, fx), &n->state, ++n->written);
+    record_add(w, n, record);
+    if (w->real && !ts_replay(n->ts, record, fx->lsn))
+        broken(w, "a record does not fit the backup's state");
     disk_sync(w, n);
+}
+
+/* Items: an entry of the history, or a record of the real table, told apart by their first byte. */
+enum { ITEM_ENTRY, ITEM_RECORD };
+static void item_put(struct buf *all, uint8_t kind, struct bytes b)
+{
+    put_varint(all, b.len + 1);
+    put_u8(all, kind);
+    buf_add(all, b.data, b.len);
+}
+static void item_record(void *ctx, struct bytes record)
+{
+    item_put(ctx, ITEM_RECORD, record);
+}
+
+static struct buf snapshot(const struct world *w, const struct node *n)
+{
+    struct buf all = {0}, one = {0};
+    for (uint32_t i = 0; i < n->state.n; i++) {
+        buf_clear(&one);
+        entry_put(&one, &n->state.entry[i]);
+        item_put(&all, ITEM_ENTRY, buf_bytes(&one));
+    }
+    if (w->real)
+        ts_snapshot(n->ts, item_record, &all);
+    buf_free(&one);
+    return all;
 }
 
 static void fx_snapshot(struct world *w, struct node *n, const struct replica_effect *fx)
 {
-    uint32_t parts = (uint32_t)between(w, 1, 3), at = 0;
-    struct buf one = {0};
-    must(fx->msg.lsn == n->state.n);
-    say(w, "node %u sends a snapshot of %u, session %u", index_of(w, n), n->state.n,
-        (unsigned)fx->msg.tag.session);
-    for (uint32_t i = 0; i < parts; i++) {
+    struct buf all = snapshot(w, n);
+    size_t most = all.len / between(w, 1, 3) + 1;
+    struct reader r = reader_of(buf_bytes(&all));
+    struct replica_msg m = fx->msg;
+    must(m.lsn == n->state.n);
+    say(w, "node %u sends a snapshot of %u, session %u", index_of(w, n), n->state.n, (unsigned)m.tag.session);
+    for (m.seq = 0; !m.last; m.seq++) {
         struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n)};
-        struct replica_msg m = fx->msg;
-        struct buf data = {0};
-        for (; at < (uint64_t)n->state.n * (i + 1) / parts; at++) {
-            buf_clear(&one);
-            entry_put(&one, &n->state.entry[at]);
-            put_bytes(&data, buf_bytes(&one));
-        }
-        m.seq = i;
-        m.last = i + 1 == parts;
-        m.data = buf_bytes(&data);
+        const uint8_t *from = r.at;
+        while (reader_more(&r) && (size_t)(r.at - from) < most)
+            get_bytes(&r, SIZE_MAX);
+        m.last = !reader_more(&r);
+        m.data = bytes_of(from, (size_t)(r.at - from));
         put_replica_msg(&e.data, &m);
         send(w, (int)index_of(w, n), (int)e.a, e);
-        buf_free(&data);
     }
-    buf_free(&one);
+    buf_free(&all);
 }
 
 static void fx_restore(struct world *w, struct node *n, const struct replica_effect *fx)
 {
-    struct reader r = reader_of(replica_effect_data(&w->fx, fx));
+    struct reader r = reader_of(replica_effect_data(&w->fx[w->depth - 1], fx));
     must(!n->installing);
-    if (!fx->msg.seq)
+    if (!fx->msg.seq) {
         history_cut(&n->scratch, 0);
-    while (reader_more(&r))
-        entry_get(w, get_bytes(&r, SIZE_MAX), &n->scratch, 0);
+        table_restore_begin(w, n);
+    }
+    while (reader_more(&r)) {
+        struct bytes item = get_bytes(&r, SIZE_MAX), body = bytes_of(item.data + 1, item.len - 1);
+        must(!r.bad);
+        if (item.data[0] == ITEM_ENTRY)
+            entry_get(w, body, &n->scratch, 0);
+        else
+            table_restore(w, n, body, fx->msg.lsn);
+    }
     if (!fx->msg.last)
         return;
     must(n->scratch.n == fx->msg.lsn);
@@ -142,6 +181,8 @@ static void fx_serve(struct world *w, struct node *n, const struct replica_effec
     n->epoch = info.epoch;
     say(w, "node %u serves epoch %u from %u", index_of(w, n), (unsigned)n->epoch, n->state.n);
     check_serves(w, n, n->epoch);
+    if (w->real)
+        table_serve(w, n);
 }
 
 static void ack_client(struct world *w, struct node *n, uint32_t c)
@@ -157,7 +198,9 @@ static void fx_held(struct world *w, struct node *n, const struct replica_effect
     must(n->serves && fx->lsn > before);
     check_held(w, n, fx->lsn);
     n->held = fx->lsn;
-    for (uint32_t c = 0; n->open && c < CLIENTS; c++)
+    if (w->real)
+        table_step(w, n, (struct ts_event){.kind = TS_HELD, .u.lsn = fx->lsn});
+    for (uint32_t c = 0; !w->real && n->open && c < CLIENTS; c++)
         if (n->state.last_lsn[c] > before && n->state.last_lsn[c] <= n->held)
             ack_client(w, n, c);
 }
@@ -173,6 +216,8 @@ static void fx_stop(struct world *w, struct node *n, const struct replica_effect
 {
     (void)fx;
     say(w, "node %u stops", index_of(w, n));
+    if (w->real)
+        table_stop(w, n);
     n->serves = n->open = false;
 }
 
@@ -192,9 +237,12 @@ static void node_step(struct world *w, struct node *n, struct replica_event e)
         [REPLICA_FX_STOP] = fx_stop,         [REPLICA_FX_ROLE] = fx_role,
     };
     e.now_us = clock_of(w, n);
-    replica_step(n->replica, &e, &w->fx);
-    for (size_t i = 0; i < w->fx.n; i++)
-        effect[w->fx.fx[i].kind](w, n, &w->fx.fx[i]);
+    must(w->depth < sizeof w->fx / sizeof w->fx[0]);
+    struct replica_effects *fx = &w->fx[w->depth++];
+    replica_step(n->replica, &e, fx);
+    for (size_t i = 0; i < fx->n; i++)
+        effect[fx->fx[i].kind](w, n, &fx->fx[i]);
+    w->depth--;
     replica_check(n->replica);
 }
 
@@ -222,6 +270,9 @@ static void node_start(struct world *w, struct node *n)
         n->incarnation = incarnation_new(w, n);
         history_cut(&n->state, 0);
         disk_new(n, &mark);
+        table_empty(w, n);
+    } else if (w->real) {
+        table_boot(w, n, n->state.n);
     }
     mark = n->mark[n->marks - 1].mark;
     n->installing = n->flushing = n->serves = n->open = false;
@@ -271,21 +322,25 @@ static void node_stop(struct world *w, struct node *n, bool wipe)
         happen(w, between(w, 50, 1000), (struct event){.kind = AT_CLOSED, .a = index_of(w, o)});
 }
 
-static void node_log(struct world *w, struct node *n, uint32_t client, uint32_t op)
+static void node_logged(struct world *w, struct node *n, struct bytes record)
 {
-    struct buf record = {0};
-    history_add(w, &n->state, client, op, ++w->salt, ++n->written);
+    record_add(w, n, record);
     disk_sync(w, n);
     check_logged(w, n);
-    entry_put(&record, &n->state.entry[n->state.n - 1]);
-    node_step(
-        w, n,
-        (struct replica_event){.kind = REPLICA_LOGGED, .lsn = n->state.n, .record = buf_bytes(&record)});
-    buf_free(&record);
+    node_step(w, n, (struct replica_event){.kind = REPLICA_LOGGED, .lsn = n->state.n, .record = record});
     if (n->flushing)
         return;
     n->flushing = true;
     happen(w, chance(w, 200), (struct event){.kind = AT_FLUSH, .a = index_of(w, n), .n = n->generation});
+}
+
+/* Abstract payload. */
+static void node_log(struct world *w, struct node *n, uint32_t client, uint32_t op)
+{
+    struct buf record = {0};
+    entry_put(&record, &(struct entry){.client = client, .n = op, .salt = ++w->salt});
+    node_logged(w, n, buf_bytes(&record));
+    buf_free(&record);
 }
 
 /* ---- What happens to it ---- */
@@ -313,6 +368,7 @@ static void node_installed(struct world *w, struct node *n)
     n->scratch = old;
     n->installing = false;
     disk_new(n, &n->install_mark);
+    table_install(n);
     say(w, "node %u has the snapshot of %u", index_of(w, n), n->state.n);
     node_step(w, n, (struct replica_event){.kind = REPLICA_INSTALLED, .tag = n->install});
     check_kept(w);
@@ -338,6 +394,10 @@ static void node_request(struct world *w, struct node *n, uint32_t c, uint32_t o
 {
     if (!n->serves || !n->open)
         return;
+    if (w->real) {
+        table_request(w, n, c, op);
+        return;
+    }
     if (op > n->state.last[c] + 1 && n->epoch < w->line_epoch)
         return; /* an old primary that does not know yet; whatever it says stays with it */
     if (op > n->state.last[c])
@@ -350,7 +410,7 @@ static void node_own(struct world *w, struct node *n)
 {
     happen(w, between(w, 1000, 60000),
            (struct event){.kind = AT_OWN, .a = index_of(w, n), .n = n->generation});
-    if (n->serves)
+    if (n->serves && !w->real)
         node_log(w, n, OWN, 0);
 }
 

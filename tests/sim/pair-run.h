@@ -285,7 +285,7 @@ static bool accept_loss(struct world *w)
 
 static void look(struct world *w)
 {
-    w->whole = is_whole(w);
+    w->whole = is_whole(w) && w->now >= w->fault_us;
     if (!w->whole)
         w->whole_us = 0;
     else if (!w->whole_us)
@@ -302,6 +302,7 @@ static void heal(struct world *w)
     say(w, "healing");
     w->healed = true;
     w->fault_us = w->now;
+    w->ordered = true;
     w->drop = w->twice = w->late = w->slow = 0;
     w->whole_us = 0;
     memset(w->cut_us, 0, sizeof w->cut_us);
@@ -316,6 +317,20 @@ static void heal(struct world *w)
         w->client[i].healed_n = 0;
 }
 
+static void silent(struct world *w, uint32_t c)
+{
+    const struct client *k = &w->client[c];
+    struct buf why = {0};
+    fprintf(stderr, "client %u: operation %u, %u acknowledged, %u promised\n", c, k->n, k->acked,
+            k->promised);
+    for (uint32_t i = 0; w->real && i < NODES; i++) {
+        buf_clear(&why);
+        ts_why(w->node[i].ts, job_id(c, k->n), w->now, &why);
+        fprintf(stderr, "node %u: %.*s\n", i, (int)why.len, (const char *)why.data);
+    }
+    broken(w, "a whole pair does not answer");
+}
+
 /* Whole, and each client has got something done since. */
 static bool over(struct world *w)
 {
@@ -326,7 +341,7 @@ static bool over(struct world *w)
             w->client[i].healed_n = w->client[i].acked + 1;
         if (w->client[i].acked <= w->client[i].healed_n) {
             if (w->now > w->whole_us + LIMIT_US)
-                broken(w, "a whole pair does not answer");
+                silent(w, (uint32_t)i);
             return false;
         }
     }
@@ -343,6 +358,8 @@ static void happens_to_node(struct world *w, struct node *n, const struct event 
         if (!own)
             break;
         node_step(w, n, (struct replica_event){.kind = REPLICA_TICK});
+        if (w->real)
+            table_tick(w, n);
         node_tick_later(w, n);
         break;
     case AT_MSG:
@@ -390,7 +407,7 @@ static void happens_to_node(struct world *w, struct node *n, const struct event 
 static bool of_node(const struct event *e)
 {
     return e->a < NODES && e->kind != AT_ASK && e->kind != AT_SAVED && e->kind != AT_THINK &&
-           e->kind != AT_ACK && e->kind != AT_FAULT && e->kind != AT_LOOK;
+           e->kind != AT_ACK && e->kind != AT_FAULT && e->kind != AT_DONE && e->kind != AT_LOOK;
 }
 
 static void happens(struct world *w, struct event *e)
@@ -411,6 +428,9 @@ static void happens(struct world *w, struct event *e)
         break;
     case AT_FAULT:
         next_fault(w);
+        break;
+    case AT_DONE:
+        producer_done(w, e);
         break;
     case AT_LOOK:
         look(w);
@@ -444,9 +464,9 @@ static void config_draw(struct world *w)
     w->config.journal = w->journal;
     w->config.closed_us = between(w, 1, 10) * 10000;
     if (one_in(w, 3))
-        w->config.tail_bytes_max = between(w, 200, 3000);
+        w->config.tail_bytes_max = between(w, 200, 3000) * (w->real ? 30 : 1);
     if (one_in(w, 3))
-        w->config.window_bytes = between(w, 20, 300);
+        w->config.window_bytes = between(w, 20, 300) * (w->real ? 30 : 1);
     if (one_in(w, 3))
         w->config.lag_records_max = chance(w, 10);
 }
@@ -457,13 +477,15 @@ static void world_open(struct world *w, uint64_t seed)
     *w = (struct world){.seed = seed, .rng = mix(seed, 4711), .now = SECOND};
     w->mode = modes[chance(w, sizeof modes / sizeof modes[0])];
     w->journal = w->mode == MODE_LIVENESS || one_in(w, 2);
+    w->real = one_in(w, 2);
+    w->ordered = one_in(w, 3);
     w->drop = one_in(w, 2) ? 0 : (uint32_t)chance(w, w->mode == MODE_SINGLE ? 50 : 300);
     w->twice = one_in(w, 2) ? 0 : (uint32_t)chance(w, 100);
     w->late = one_in(w, 3) ? 0 : (uint32_t)chance(w, 60);
     w->slow = one_in(w, 2) ? (uint32_t)between(w, 100, 900) : 0;
     w->end_us = w->now + between(w, 5, w->mode == MODE_LIVENESS ? 8 : 25) * SECOND;
     w->fault_us = w->now;
-    w->truth = grown(w->truth, &w->truth_cap, 0, sizeof *w->truth);
+    w->truth = room(w->truth, &w->truth_cap, 0, sizeof *w->truth);
     w->truth[0] = 0;
     config_draw(w);
     witness_start(w);
@@ -475,7 +497,7 @@ static void world_open(struct world *w, uint64_t seed)
         happen(w, chance(w, SECOND), (struct event){.kind = AT_THINK, .a = i, .n = 1});
     happen(w, chance(w, w->mode == MODE_SINGLE ? SECOND : 3 * SECOND), (struct event){.kind = AT_FAULT});
     happen(w, 0, (struct event){.kind = AT_LOOK});
-    say(w, "mode %d, journal %d", w->mode, w->journal);
+    say(w, "mode %d, journal %d, real %d", w->mode, w->journal, w->real);
 }
 
 static void world_close(struct world *w)
@@ -484,13 +506,15 @@ static void world_close(struct world *w)
         replica_free(w->node[i].replica);
         free(w->node[i].state.entry);
         free(w->node[i].scratch.entry);
+        tables_free(&w->node[i]);
     }
     while (w->events) {
         struct event e = next_event(w);
         buf_free(&e.data);
     }
     witness_free(w->witness);
-    replica_effects_free(&w->fx);
+    for (int i = 0; i < 4; i++)
+        replica_effects_free(&w->fx[i]);
     free(w->heap);
     free(w->truth);
     free(w->line);

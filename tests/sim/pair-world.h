@@ -1,8 +1,9 @@
 /* A simulated pair of replicas, their witness and their clients: one event heap, virtual time, one seed.
  *
- * The log's payload is abstract: an operation of a client, or something of the shard's own. Each history is a
- * hash chain, so that two of them are compared by one number. pair-node.h has the machines, pair-net.h the
- * network, pair-faults.h what goes wrong, pair-check.h what must hold. */
+ * The log's payload is abstract in half of the seeds: an operation of a client, or something of the shard's
+ * own; in the other half it is what the real task table logs (pair-ts.h). Each history is a hash chain, so
+ * that two of them are compared by one number. pair-node.h has the machines, pair-net.h the network,
+ * pair-faults.h what goes wrong, pair-check.h what must hold. */
 #ifndef TESTS_SIM_PAIR_WORLD_H
 #define TESTS_SIM_PAIR_WORLD_H
 
@@ -11,7 +12,10 @@
 
 #include "base/must.h"
 #include "broker/core/witness.h"
+#include "cx/error.h"
 #include "taskserver/core/replica.h"
+#include "taskserver/core/ts.h"
+#include "tests/sim/work.h"
 
 enum {
     NODES = 2,
@@ -40,6 +44,7 @@ enum happening {
     AT_THINK, /* client a sends its next operation, or once more the one that is not acknowledged; n: which */
     AT_REQUEST, /* operation m of client n reaches node a */
     AT_ACK,     /* acknowledgement of operation m reaches client n */
+    AT_DONE,    /* the producer beside node a has run the grant in data; n: epoch */
     AT_FAULT,
     AT_LOOK, /* are we whole? */
 };
@@ -73,7 +78,7 @@ struct node {
     struct history state, scratch;
     struct replica_tag install;
     struct replica_mark install_mark;
-    bool installing, flushing;
+    bool installing, flushing, stepping;
     /* as the shell knows it */
     bool serves, open;
     uint64_t held, epoch;
@@ -85,11 +90,16 @@ struct node {
         struct replica_mark mark;
     } mark[MARKS];
     uint32_t marks;
+    /* the real table, and its part of the file */
+    struct ts *ts, *scratch_ts;
+    struct ts_effects ts_fx;
+    struct buf base, scratch_base, log;
+    uint64_t base_lsn;
     bool syncing;
 };
 
 struct client {
-    uint32_t n, acked, target;
+    uint32_t n, acked, target, promised;
     uint64_t sent_us, healed_n;
 };
 
@@ -100,7 +110,7 @@ struct world {
     struct event *heap;
     uint32_t events, cap;
     enum mode mode;
-    bool journal;
+    bool journal, real;
     struct replica_config config;
     struct node node[NODES];
     struct client client[CLIENTS];
@@ -111,9 +121,11 @@ struct world {
     struct shard_record saving;
     uint32_t asker; /* the node that last wanted a change */
     /* network */
-    uint64_t cut_us[ENDS][ENDS]; /* from, to: until then */
-    uint32_t drop, twice, late;  /* of 1000 messages */
-    uint32_t slow;               /* of 1000 messages to and from the witness are late */
+    uint64_t cut_us[ENDS][ENDS];  /* from, to: until then */
+    uint64_t last_us[ENDS][ENDS]; /* latest arrival on the way */
+    bool ordered;                 /* messages of one way do not overtake each other */
+    uint32_t drop, twice, late;   /* of 1000 messages */
+    uint32_t slow;                /* of 1000 messages to and from the witness are late */
     /* faults */
     uint64_t end_us, faults, whole_us, fault_us;
     bool healed, whole, lossy, accepted;
@@ -127,7 +139,8 @@ struct world {
     uint32_t line_n, line_cap;
     uint64_t line_epoch;
     uint64_t takeovers, acks;
-    struct replica_effects fx;
+    struct replica_effects fx[4]; /* by depth of steps within steps */
+    uint32_t depth;
     struct witness_effects wfx;
 };
 
@@ -147,13 +160,6 @@ static bool talk; /* argv: tell what happens */
         }                                                                                                    \
     } while (0)
 
-static inline uint64_t mix(uint64_t a, uint64_t b)
-{
-    uint64_t h = a * 0x9e3779b97f4a7c15u + b + 0x632be59bd9b4e019u;
-    h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;
-    h = (h ^ h >> 27) * 0x94d049bb133111ebu;
-    return h ^ h >> 31;
-}
 static uint64_t chance(struct world *w, uint64_t below)
 {
     w->rng = mix(w->rng, 1);
@@ -168,7 +174,7 @@ static uint64_t between(struct world *w, uint64_t from, uint64_t to)
     return from + chance(w, to - from + 1);
 }
 
-static void *grown(void *at, uint32_t *cap, uint32_t n, size_t size)
+static void *room(void *at, uint32_t *cap, uint32_t n, size_t size)
 {
     if (n < *cap)
         return at;
@@ -190,7 +196,7 @@ static void happen(struct world *w, uint64_t after_us, struct event e)
 {
     e.at_us = w->now + after_us;
     e.order = w->order++;
-    w->heap = grown(w->heap, &w->cap, w->events, sizeof *w->heap);
+    w->heap = room(w->heap, &w->cap, w->events, sizeof *w->heap);
     uint32_t i = w->events++;
     for (; i && event_before(&e, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
         w->heap[i] = w->heap[(i - 1) / 2];
@@ -226,7 +232,7 @@ static void history_add(struct world *w, struct history *h, uint32_t client, uin
 {
     if (client < CLIENTS && !w->lossy && n != h->last[client] + 1)
         broken(w, n <= h->last[client] ? "an operation counts twice" : "an acknowledged operation is lost");
-    h->entry = grown(h->entry, &h->cap, h->n, sizeof *h->entry);
+    h->entry = room(h->entry, &h->cap, h->n, sizeof *h->entry);
     uint64_t chain = mix(mix(chain_at(h, h->n), salt), client * 1000003ull + n);
     h->entry[h->n++] = (struct entry){client, n, salt, chain, write};
     h->last[client] = n;
