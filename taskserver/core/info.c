@@ -109,12 +109,15 @@ static void seconds(struct buf *text, uint64_t us)
 static void why_ended(const struct ts *ts, const struct job *job, struct buf *text)
 {
     static const char *const how[] = {"", "is done", "failed", "was cancelled"};
+    if (job->ended_lsn > ts->held) { /* law 8: how it ended is not told before */
+        text_add(text, "The job has nothing left to do. How it ended is told when the server's log is safely "
+                       "stored.\n");
+        return;
+    }
     text_add(text, "The job %s.", how[job->state]);
     if (job->state != TS_JOB_DONE && job->answer_len)
         text_add(text, " Reason: %.*s", (int)job->answer_len, (const char *)job->answer);
     text_add(text, "\n");
-    if (job->ended_lsn > ts->held)
-        text_add(text, "Its result waits until the server's log is safely stored.\n");
 }
 
 static uint32_t fitting_producers(const struct ts *ts, const struct job *job)

@@ -266,6 +266,14 @@ static enum ts_job_state listed_state(const struct rig *r)
     return job.state;
 }
 
+static void why_says(const struct rig *r, const char *part)
+{
+    struct buf text = {0};
+    ts_why(r->ts, rig_job(1), r->now, &text);
+    rig_says(buf_bytes(&text), part);
+    buf_free(&text);
+}
+
 /* Law 8: nothing that depends on the log is told before the log is held. Grants never wait. */
 static void law8_outputs_wait_for_the_log(void **state)
 {
@@ -291,8 +299,10 @@ static void law8_outputs_wait_for_the_log(void **state)
     assert_int_equal(rig_fx(&r, TS_FX_REPLY, 0)->code, CX_OK);
     assert_int_equal(rig_count(&r, TS_FX_RESULT), 0);
     assert_int_equal(listed_state(&r), TS_JOB_RUNNING);
+    why_says(&r, "safely stored");
     rig_step(&r, (struct ts_event){.kind = TS_HELD, .u.lsn = 2});
     assert_int_equal(listed_state(&r), TS_JOB_DONE);
+    why_says(&r, "The job is done.");
     assert_int_equal(rig_count(&r, TS_FX_RESULT), 2);
     rig_client(&r, TS_FORGET, 100, 1, "ann");
     assert_int_equal(rig_count(&r, TS_FX_REPLY), 0);
