@@ -28,6 +28,7 @@ struct follower {
     uint64_t member;
     uint64_t session;
     uint64_t acked, sent;
+    uint32_t tries;    /* snapshots before this one of which nothing came */
     uint64_t heard_us; /* last ACK of this session, or its start */
     uint64_t moved_us; /* acked grew, or something was sent anew */
 };

@@ -1,6 +1,8 @@
 /* The backup as its primary serves it: sessions, streaming, acknowledgements. */
 #include "taskserver/core/replica_core.h"
 
+enum { TRIES_MAX = 4 };
+
 void follower_drop(struct replica *r)
 {
     r->follower = (struct follower){0};
@@ -38,7 +40,11 @@ static void session_resume(struct replica *r, const struct replica_msg *m)
 /* The state as it is now, and every record from here on. */
 static void session_begin(struct replica *r, uint64_t member)
 {
+    const struct follower *old = &r->follower;
+    bool again = old->state == FOLLOWER_SNAPSHOT && old->member == member;
+    uint32_t tries = again && old->tries < TRIES_MAX ? old->tries + 1 : again ? TRIES_MAX : 0;
     r->follower = (struct follower){.state = FOLLOWER_SNAPSHOT,
+                                    .tries = tries,
                                     .member = member,
                                     .session = ++r->sessions,
                                     .acked = r->lsn,
@@ -51,11 +57,12 @@ static void session_begin(struct replica *r, uint64_t member)
     fx->msg.tag = (struct replica_tag){r->served, r->sessions};
 }
 
-/* A snapshot takes its time; an ask in its midst is not a reason for another one, unless it got lost. */
+/* A snapshot takes its time; an ask in its midst is not a reason for another one, unless it got lost. Where
+ * the way is long, more and more patience is needed. */
 void follower_on_join(struct replica *r, const struct replica_msg *m)
 {
     const struct follower *f = &r->follower;
-    bool busy = f->state == FOLLOWER_SNAPSHOT && !due(r, f->heard_us, r->config.silence_us);
+    bool busy = f->state == FOLLOWER_SNAPSHOT && !due(r, f->heard_us, r->config.silence_us << f->tries);
     if (f->state == FOLLOWER_STREAM && f->member != m->from && follower_whole(r, f->member))
         return; /* an old boot's message, or a stranger's */
     if (may_resume(r, m))

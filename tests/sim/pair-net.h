@@ -17,10 +17,16 @@ static uint64_t delay(struct world *w, bool witness)
 static uint64_t arrival(struct world *w, int from, int to)
 {
     uint64_t after = delay(w, from == WITNESS || to == WITNESS), *last = &w->last_us[from][to];
-    if (!w->ordered)
+    if (!w->ordered || from == WITNESS || to == WITNESS)
         return after;
     *last = w->now + after > *last ? w->now + after : *last;
     return *last - w->now;
+}
+
+/* Neither sibling waits long for the other's messages. */
+static bool flows(const struct world *w)
+{
+    return w->last_us[0][1] < w->now + 50000 && w->last_us[1][0] < w->now + 50000;
 }
 
 /* Takes the event's data over. */

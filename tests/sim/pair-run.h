@@ -234,7 +234,7 @@ static void fault(struct world *w)
 /* In mode single the next fault waits until redundancy is truly back. */
 static void next_fault(struct world *w)
 {
-    bool settled = w->whole_us && w->now - w->whole_us >= SETTLED_US;
+    bool settled = w->whole_us && is_whole(w) && flows(w) && w->now - w->whole_us >= SETTLED_US;
     if (w->healed)
         return;
     if (w->mode != MODE_SINGLE || settled)
@@ -285,7 +285,7 @@ static bool accept_loss(struct world *w)
 
 static void look(struct world *w)
 {
-    w->whole = is_whole(w) && w->now >= w->fault_us;
+    w->whole = is_whole(w) && flows(w) && w->now >= w->fault_us;
     if (!w->whole)
         w->whole_us = 0;
     else if (!w->whole_us)
@@ -481,7 +481,7 @@ static void world_open(struct world *w, uint64_t seed)
     w->ordered = one_in(w, 3);
     w->drop = one_in(w, 2) ? 0 : (uint32_t)chance(w, w->mode == MODE_SINGLE ? 50 : 300);
     w->twice = one_in(w, 2) ? 0 : (uint32_t)chance(w, 100);
-    w->late = one_in(w, 3) ? 0 : (uint32_t)chance(w, 60);
+    w->late = one_in(w, 3) ? 0 : (uint32_t)chance(w, w->ordered ? 5 : 60);
     w->slow = one_in(w, 2) ? (uint32_t)between(w, 100, 900) : 0;
     w->end_us = w->now + between(w, 5, w->mode == MODE_LIVENESS ? 8 : 25) * SECOND;
     w->fault_us = w->now;
