@@ -195,7 +195,7 @@ static void job_row_in(const cx_JobRow *j, struct job_row *row)
                             .has_max = j->has_max,
                             .best_min = j->best_min,
                             .best_max = j->best_max};
-    row_text(row->label, sizeof row->label, j->label);
+    row_line(row->label, sizeof row->label, j->label);
     row_text(row->owner, sizeof row->owner, j->owner);
     row_text(row->reason, sizeof row->reason, j->reason);
     if (j->fn >= FN_FIRST)

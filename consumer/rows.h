@@ -49,5 +49,7 @@ struct network_row {
 void function_name(struct bytes functions, uint32_t fn, char *out, size_t cap);
 /* Copies and cuts; control characters become '?', for others' labels are shown on one's terminal. */
 void row_text(char *dst, size_t cap, struct bytes s);
+/* What has one line in a table: line ends and tabs become '?', too. */
+void row_line(char *dst, size_t cap, struct bytes s);
 
 #endif

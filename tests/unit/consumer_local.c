@@ -142,7 +142,8 @@ static void the_command_gets_its_listings(void **state)
                           .function = "square",
                           .nargs = 1,
                           .args = &arg,
-                          .label = "a\x1b[1mb"};
+                          .label = "a\x1b[1mb\nc\td\xc2\x9b"
+                                   "e\xc3\xa9"};
     cx_net *net = open_ok("local://?threads=3");
     cx_job *job;
     (void)state;
@@ -156,7 +157,7 @@ static void the_command_gets_its_listings(void **state)
     assert_int_equal(rows.len, 3 * sizeof(struct producer_row));
     assert_int_equal(job_row(job, &row), 0);
     assert_int_equal(row.state, CX_DONE);
-    assert_string_equal(row.label, "a?[1mb"); /* no escape codes on others' terminals */
+    assert_string_equal(row.label, "a?[1mb?c?d??e\xc3\xa9"); /* no escape codes on others' terminals */
     assert_int_equal(job_why(job, &text), 0);
     assert_true(text.len > 0);
     assert_int_equal(net_list(net, LIST_NETWORKS, &rows), CX_EINVAL);
