@@ -121,7 +121,9 @@ static void fx_snapshot(struct world *w, struct node *n, const struct replica_ef
     size_t most = all.len / between(w, 1, 3) + 1;
     struct reader r = reader_of(buf_bytes(&all));
     struct replica_msg m = fx->msg;
+    bool ordered = w->ordered;
     must(m.lsn == n->state.n);
+    w->ordered = true; /* its parts keep their order, or hardly any would arrive */
     say(w, "node %u sends a snapshot of %u, session %u", index_of(w, n), n->state.n, (unsigned)m.tag.session);
     for (m.seq = 0; !m.last; m.seq++) {
         struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n)};
@@ -133,6 +135,7 @@ static void fx_snapshot(struct world *w, struct node *n, const struct replica_ef
         put_replica_msg(&e.data, &m);
         send(w, (int)index_of(w, n), (int)e.a, e);
     }
+    w->ordered = ordered;
     buf_free(&all);
 }
 
