@@ -131,6 +131,7 @@ $(B)/tests/modules/%.so: tests/modules/%.c $(wildcard include/cx/*.h)
 	$(CC) $(MODULE_CFLAGS) -shared $< -lm -o $@
 # Examples with a program of their own: libcx, and the JPEG library for the pictures.
 $(B)/bin/%: $(B)/obj/examples/%/main.o $(B)/lib/libcx.so
+	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $< -L$(B)/lib -lcx -ljpeg -lm -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
 TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libconsumer.a libprodcore.a libbroker.a libbrokcore.a libproto.a libbase.a)
