@@ -328,11 +328,12 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     handler[event->kind](r, event);
 }
 
-/* One beat is the finest thing that is waited for, but a broken connection is acted upon at once. */
+/* The next beat, or the moment from which the other one is suspected. */
 uint64_t replica_due(const struct replica *r)
 {
-    uint64_t step = r->config.beat_us;
-    return r->now_us + (r->config.closed_us < step ? r->config.closed_us : step);
+    uint64_t beat = r->now_us + r->config.beat_us;
+    uint64_t suspect = serves(r) ? r->whole_us + r->config.solo_us : r->heard_us + r->config.silence_us;
+    return suspect > r->now_us && suspect < beat ? suspect : beat;
 }
 
 /* ---- Life ---- */

@@ -51,7 +51,7 @@ static uint64_t red_in(int rule, uint64_t first, uint64_t count, char *why, size
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     const char *at = strstr(why, "seed ");
-    return at ? strtoull(at + 5, NULL, 10) : 0;
+    return at ? strtoull(at + 5, NULL, 10) : rule ? 0 : first;
 }
 
 static uint64_t red(int rule, uint64_t seeds, char *why, size_t why_max)
