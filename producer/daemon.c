@@ -18,8 +18,6 @@
 #include "proto/daemon.h"
 
 #define LEAVE_US     2000000u /* for the last commits and the goodbye */
-#define NAP_WORK_NS  20000    /* work in hand from which on the reactor naps between looks at the rings, */
-#define NAP_NS_MAX   100000   /* for half of that work, but no longer than this */
 #define SPIN_NS      60000 /* looked for a commit so long before sleeping: a runner wakes up in half of it, */
 #define SPIN_LOOKS   64    /* giving way to others each so many looks */
 #define EFFECTS_KEPT (4u << 20) /* memory of effects that is kept from step to step */
@@ -317,20 +315,29 @@ static bool spin(struct daemon *d)
     return false;
 }
 
-/* Short tasks are not worth a ring each. When there are many in hand, a nap gathers their commits; when there
- * are few, the next commit is only a moment away, and looking out for it spares two wake-ups. An attempt that
- * brought nothing is not repeated until there was a commit again, so an idle daemon sleeps. True when there
- * is something to poll for. */
-static bool linger(struct daemon *d)
+/* Short tasks are not worth a ring or a message each. While many are in hand, the reactor naps in every turn
+ * and so gathers their commits; while there are few, the next commit is only a moment away, and looking out
+ * for it spares two wake-ups. An attempt that brought nothing is not repeated until there was a commit again,
+ * so an idle daemon sleeps. */
+static bool may_nap(const struct daemon *d)
 {
-    uint64_t work_ns = d->fruitful ? pd_work_ns(d->pd) : 0;
-    if (work_ns == 0)
+    return d->fruitful && pd_nap_ns(d->pd) > 0;
+}
+
+static void nap(struct daemon *d)
+{
+    if (!may_nap(d))
+        return;
+    d->fruitful = false;
+    nanosleep(&(struct timespec){0, (long)pd_nap_ns(d->pd)}, NULL);
+}
+
+static bool look_out(struct daemon *d)
+{
+    if (!d->fruitful || !pd_soon(d->pd))
         return false;
     d->fruitful = false;
-    if (work_ns < NAP_WORK_NS)
-        return spin(d);
-    nanosleep(&(struct timespec){0, work_ns < 2 * NAP_NS_MAX ? (long)work_ns / 2 : NAP_NS_MAX}, NULL);
-    return true;
+    return spin(d);
 }
 
 /* The last look before sleeping: from here on the runners ring. */
@@ -338,7 +345,7 @@ static bool may_sleep(void *ctx)
 {
     struct daemon *d = ctx;
     runners_flush(d->runners);
-    if (linger(d))
+    if (may_nap(d) || look_out(d))
         return false;
     runners_arm(d->runners);
     if (!poll_runners(d))
@@ -354,6 +361,8 @@ static void loop(struct daemon *d)
         uint64_t due = d->leaving ? d->leave_us : pd_due(d->pd);
         rpc_run(d->rpc, due, may_sleep, d);
         runners_disarm(d->runners);
+        runners_flush(d->runners);
+        nap(d);
         poll_runners(d);
         uint64_t now = clock_us();
         if (now >= pd_due(d->pd))

@@ -181,13 +181,14 @@ struct window {
     int32_t typical_log;       /* its geometric mean, as a logarithm: window.c */
     uint64_t rtt_us[2];        /* least of this period and of the one before; NEVER: none */
     uint64_t period_us;        /* when this period began */
+    bool budgeted;             /* the latest grants may collapse */
     uint64_t granted, settled; /* counted since the connection was made */
     bool probing;              /* a commit was sent at probe_us; its grant is the probe_granted-th */
     uint64_t probe_us, probe_granted;
 };
 
 void window_connected(struct pd *pd, struct pd_effects *out);
-void window_granted(struct pd *pd, uint32_t n);
+void window_granted(struct pd *pd, uint32_t n, bool budgeted); /* the last of them */
 void window_settled(struct pd *pd);
 void window_ran(struct pd *pd, uint64_t elapsed_ns);
 void window_update(struct pd *pd, struct pd_effects *out);

@@ -106,6 +106,7 @@ static void on_grants(struct pd *pd, const struct pd_event *ev, struct pd_effect
 {
     struct reader r = reader_of(ev->data);
     uint32_t n = 0;
+    bool budgeted = false;
     while (reader_more(&r)) {
         struct grant g;
         const uint8_t *from = r.at;
@@ -124,9 +125,10 @@ static void on_grants(struct pd *pd, const struct pd_event *ev, struct pd_effect
             return;
         }
         take_grant(pd, &g, bytes_of(from, (size_t)(r.at - from)), out);
+        budgeted = g.budget_us > 0;
         n++;
     }
-    window_granted(pd, n);
+    window_granted(pd, n, budgeted);
 }
 
 static void on_revoke(struct pd *pd, const struct pd_event *ev, struct pd_effects *out)

@@ -134,9 +134,10 @@ struct pd *pd_new(const struct pd_config *config);
 void pd_free(struct pd *pd);
 void pd_step(struct pd *pd, const struct pd_event *event, struct pd_effects *out);
 uint64_t pd_due(const struct pd *pd); /* when the next TICK is wanted; UINT64_MAX: never */
-/* Nanoseconds until a seat will have done what it has, by the mean task: a hint how to wait for commits. 0:
- * nothing is in hand, or the tasks are so long that one should sleep until there is a commit. */
-uint64_t pd_work_ns(const struct pd *pd);
+/* How to wait for the runners, by what is in hand and the mean task: so many nanoseconds may their commits
+ * gather, since there is much more to do behind them; 0: one should hear of the next at once. */
+uint64_t pd_nap_ns(const struct pd *pd);
+bool pd_soon(const struct pd *pd); /* the next commit is a moment away: not worth going to sleep for */
 
 /* ---- Looking ---- */
 

@@ -2,8 +2,9 @@
  * hidden: the typical task time against the round trip from a commit to the grant that takes its place.
  * Typical is the geometric mean: among a collapsed job's grants are a few that use up their budget and many
  * that end at once, and it is these that empty a seat's queue. A round trip also costs the server and us some
- * 100 us of processor, however many tasks it carries; so that tiny tasks share it, no less than AHEAD_NS_MIN
- * of work is asked for.
+ * 100 us of processor, however many tasks it carries; so that short tasks share it, no less than a certain
+ * time of work is asked for: the less the longer the tasks are, and little of tasks with a collapse budget,
+ * which have shared it already and may be much longer than they seem.
  *
  * The round trip is measured at work: the server keeps `announced` grants with us, so the grant that answers
  * our n-th commit is the (n + announced)-th, except while more are held than a smaller window allows. A
@@ -11,16 +12,21 @@
  * counts, and the time it took to connect bounds it from the start. */
 #include "producer/core/internal.h"
 
-#define PERIOD_US     5000000u
-#define PROBE_MAX_US  5000000u
-#define ANNOUNCE_US   10000u /* announcements are at least so far apart */
-#define TASK_NS_FLOOR 500u   /* what handling a task costs here, whatever it computes */
-#define AHEAD_NS_MIN  500000u
-#define SHORT_NS      20000u /* tasks shorter than this are waited for awake */
-#define TASK_NS_MAX   UINT64_C(3600000000000)
-#define TYPICAL_OF    8 /* grants that the typical task time looks back at */
-#define LOG_BITS      8
-#define LOG_ONE       (1u << LOG_BITS)
+#define PERIOD_US         5000000u
+#define PROBE_MAX_US      5000000u
+#define ANNOUNCE_US       10000u /* announcements are at least so far apart */
+#define TASK_NS_FLOOR     500u   /* what handling a task costs here, whatever it computes */
+#define AHEAD_NS_MIN      UINT64_C(2000000)
+#define AHEAD_NS_BUDGETED UINT64_C(500000)
+#define AHEAD_TASK_NS     50000u  /* tasks above this get less, in proportion */
+#define NAP_TASKS         8u      /* a seat that has so many */
+#define NAP_NS_MIN        10000u  /* may be left alone for a quarter of their time, */
+#define NAP_NS_MAX        500000u /* up to this */
+#define SOON_NS           30000u  /* a task shorter than this is waited for awake */
+#define TASK_NS_MAX       UINT64_C(3600000000000)
+#define TYPICAL_OF        8 /* grants that the typical task time looks back at */
+#define LOG_BITS          8
+#define LOG_ONE           (1u << LOG_BITS)
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -72,6 +78,12 @@ static uint64_t exp2_of(uint32_t log)
     return whole > LOG_BITS ? part << (whole - LOG_BITS) : part >> (LOG_BITS - whole);
 }
 
+static uint64_t typical_ns(const struct pd *pd)
+{
+    uint64_t ns = exp2_of((uint32_t)pd->window.typical_log);
+    return ns < TASK_NS_FLOOR ? TASK_NS_FLOOR : ns;
+}
+
 void window_ran(struct pd *pd, uint64_t elapsed_ns)
 {
     struct window *w = &pd->window;
@@ -102,9 +114,10 @@ static void sample(struct pd *pd, uint64_t us)
     w->rtt_us[0] = least(w->rtt_us[0], us);
 }
 
-void window_granted(struct pd *pd, uint32_t n)
+void window_granted(struct pd *pd, uint32_t n, bool budgeted)
 {
     struct window *w = &pd->window;
+    w->budgeted = budgeted;
     w->granted += n;
     if (!w->probing || w->granted < w->probe_granted)
         return;
@@ -113,20 +126,28 @@ void window_granted(struct pd *pd, uint32_t n)
         sample(pd, pd->now_us - w->probe_us);
 }
 
-uint64_t pd_work_ns(const struct pd *pd)
+uint64_t pd_nap_ns(const struct pd *pd)
 {
-    uint64_t task_ns = pd->window.task_ns + TASK_NS_FLOOR;
-    return task_ns > SHORT_NS ? 0 : pd->pool.n * task_ns / pd->config.seats;
+    uint64_t each = pd->pool.n / pd->config.seats, ns = each * typical_ns(pd) / 4;
+    return each < NAP_TASKS || ns < NAP_NS_MIN ? 0 : least(ns, NAP_NS_MAX);
+}
+
+bool pd_soon(const struct pd *pd)
+{
+    return pd->pool.n > 0 && typical_ns(pd) < SOON_NS;
 }
 
 /* One and a half round trips of work may wait: the half is for jitter. */
 static uint32_t wanted_per_seat(const struct pd *pd)
 {
-    uint64_t task_ns = exp2_of((uint32_t)pd->window.typical_log);
+    uint64_t task_ns = typical_ns(pd);
     uint64_t ahead_ns = window_round_trip_us(pd) * 1500;
-    if (ahead_ns < AHEAD_NS_MIN)
-        ahead_ns = AHEAD_NS_MIN;
-    uint64_t n = 2 + ahead_ns / (task_ns < TASK_NS_FLOOR ? TASK_NS_FLOOR : task_ns);
+    uint64_t shared_ns = pd->window.budgeted ? AHEAD_NS_BUDGETED : AHEAD_NS_MIN;
+    if (task_ns > AHEAD_TASK_NS)
+        shared_ns = shared_ns * AHEAD_TASK_NS / task_ns;
+    if (ahead_ns < shared_ns)
+        ahead_ns = shared_ns;
+    uint64_t n = 2 + ahead_ns / task_ns;
     return n < PD_SEAT_TASKS_MAX ? (uint32_t)n : PD_SEAT_TASKS_MAX;
 }
 

@@ -274,7 +274,7 @@ static void the_window_hides_latency_and_no_more(void **state)
                  {1000, 1000000, 2, 2},
                  {10000, 10000, 3, 4},
                  {100000, 1000, 100, 200},
-                 {100, 10, 45, 55}};
+                 {100, 10, 150, 200}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct rig r;
         rig_open(&r, 1);
@@ -287,25 +287,53 @@ static void the_window_hides_latency_and_no_more(void **state)
     }
 }
 
-/* The shell lingers awake for short tasks only, and never when there are none. */
-static void work_in_hand_is_told_while_tasks_are_short(void **state)
+static void work_short(struct rig *r, uint32_t runner, uint64_t *next, uint64_t elapsed_ns, unsigned times)
+{
+    while (times--) {
+        struct buf b = {0};
+        rig_grant(r, 1, rig_stats(r).tasks + *next, 1);
+        rig_put_commit(&b, 1, (*next)++, elapsed_ns);
+        rig_step(r, (struct pd_event){.kind = PD_COMMITS, .runner = runner, .data = buf_bytes(&b)});
+        buf_free(&b);
+        rig_forget(r);
+    }
+}
+
+/* The shell naps while much is in hand, looks out for the next while little is, and sleeps otherwise. */
+static void how_to_wait_is_told_by_what_is_in_hand(void **state)
 {
     (void)state;
     struct rig r;
     rig_open(&r, 1);
     rig_tick(&r, 0);
     uint32_t runner = rig_work(&r, 2);
-    assert_int_equal(pd_work_ns(r.pd), 0); /* not known yet: for long, then */
-    for (uint64_t task = 1 + rig_stats(&r).tasks, next = 1; next < 200; next++) {
-        struct buf b = {0};
-        rig_grant(&r, 1, task++, 1);
-        rig_put_commit(&b, 1, next, 10000);
-        rig_step(&r, (struct pd_event){.kind = PD_COMMITS, .runner = runner, .data = buf_bytes(&b)});
-        buf_free(&b);
-    }
-    assert_in_range(pd_work_ns(r.pd), 10000 * rig_stats(&r).tasks, 12000 * rig_stats(&r).tasks);
+    uint64_t next = 1;
+    assert_int_equal(pd_nap_ns(r.pd), 0); /* not known yet: for long, then */
+    assert_false(pd_soon(r.pd));
+    work_short(&r, runner, &next, 10000, 100);
+    assert_int_equal(pd_nap_ns(r.pd), 0);
+    assert_true(pd_soon(r.pd));
+    rig_grant(&r, 1, next + rig_stats(&r).tasks, 38);
+    assert_in_range(pd_nap_ns(r.pd), 100000, 120000);
     rig_step(&r, (struct pd_event){.kind = PD_JOB_GONE, .job = rig_id(1)});
-    assert_int_equal(pd_work_ns(r.pd), 0);
+    assert_int_equal(pd_nap_ns(r.pd), 0);
+    assert_false(pd_soon(r.pd));
+    rig_close(&r);
+}
+
+static void an_interrupted_task_is_not_taken_for_typical(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    uint32_t runner = rig_work(&r, 2);
+    uint64_t next = 1;
+    work_short(&r, runner, &next, 10000, 100);
+    work_short(&r, runner, &next, 4000000, 1);
+    assert_true(pd_soon(r.pd));
+    work_short(&r, runner, &next, 4000000, 30);
+    assert_false(pd_soon(r.pd));
     rig_close(&r);
 }
 
@@ -355,7 +383,8 @@ int main(void)
         cmocka_unit_test(hungry_reaches_the_runners_that_work),
         cmocka_unit_test(a_bound_only_improves_and_a_new_runner_is_told),
         cmocka_unit_test(the_window_hides_latency_and_no_more),
-        cmocka_unit_test(work_in_hand_is_told_while_tasks_are_short),
+        cmocka_unit_test(how_to_wait_is_told_by_what_is_in_hand),
+        cmocka_unit_test(an_interrupted_task_is_not_taken_for_typical),
         cmocka_unit_test(what_was_asked_for_when_tasks_were_short_is_handed_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
