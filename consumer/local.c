@@ -245,6 +245,7 @@ static void job_row_of(const struct ts_job_info *j, uint64_t now_us, struct job_
                             .has_max = j->has_max,
                             .best_min = j->bound_min,
                             .best_max = j->bound_max};
+    function_name(j->functions, j->fn, row->function, sizeof row->function);
     row_line(row->label, sizeof row->label, j->label);
     row_text(row->owner, sizeof row->owner, j->owner);
     row_text(row->reason, sizeof row->reason, j->reason);

@@ -51,6 +51,9 @@ struct blob_put {
 };
 
 struct blob_get {
+    struct blobs *blobs;
+    uint8_t sha256[BLOB_HASH_BYTES];
+    struct sha256 *sum; /* of what was read */
     int fd;
     uint64_t at, size;
 };
@@ -133,14 +136,14 @@ void blobs_touch(struct blobs *b, const uint8_t *sha256, uint64_t now_us)
         blob->used_us = now_us;
 }
 
-static void expire(struct blobs *b, struct blob **at)
+static void discard(struct blobs *b, struct blob **at, enum log_level level, const char *because)
 {
     char path[PATH_MAX_BYTES];
     path_of(b, (*at)->sha256, path);
     if (unlink(path))
         log_warn("cannot remove blob %s: %s", path, strerror(errno));
     else
-        log_debug("blob %s was not used any more and has been removed", path);
+        log_line(level, "blob %s %s and has been removed", path, because);
     drop(b, at);
 }
 
@@ -149,7 +152,7 @@ void blobs_expire(struct blobs *b, uint64_t now_us)
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct blob **at = &b->bucket[i]; *at;)
             if (now_us > (*at)->used_us && now_us - (*at)->used_us > b->config.ttl_us)
-                expire(b, at);
+                discard(b, at, LOG_DEBUG, "was not used any more");
             else
                 at = &(*at)->next;
 }
@@ -413,11 +416,29 @@ int blob_get_begin(struct blobs *b, const uint8_t *sha256, uint64_t now_us, stru
     }
     struct blob_get *g = calloc(1, sizeof *g);
     must(g);
-    *g = (struct blob_get){.fd = fd, .size = (*at)->size};
+    *g = (struct blob_get){.blobs = b, .sum = sha256_new(), .fd = fd, .size = (*at)->size};
+    memcpy(g->sha256, sha256, sizeof g->sha256);
     (*at)->used_us = now_us;
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     *out = g;
     return 0;
+}
+
+/* What the disk gives back is not what was put: it goes, so that it can be put again. */
+static int damaged(struct blob_get *g)
+{
+    struct blob **at = place_of(g->blobs, g->sha256);
+    if (*at)
+        discard(g->blobs, at, LOG_ERROR, "was damaged on the disk");
+    return CX_EIO;
+}
+
+static bool sum_fits(struct blob_get *g)
+{
+    uint8_t sum[BLOB_HASH_BYTES];
+    sha256_end(g->sum, sum);
+    g->sum = NULL;
+    return memcmp(sum, g->sha256, sizeof sum) == 0;
 }
 
 int blob_get_next(struct blob_get *g, size_t max, struct buf *out, bool *last)
@@ -430,12 +451,15 @@ int blob_get_next(struct blob_get *g, size_t max, struct buf *out, bool *last)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return CX_EIO;
+            return damaged(g);
         got += (size_t)n;
     }
-    out->len += got;
+    sha256_add(g->sum, out->data + out->len, got);
     g->at += got;
     *last = g->at == g->size;
+    if (*last && !sum_fits(g))
+        return damaged(g);
+    out->len += got;
     return 0;
 }
 
@@ -443,6 +467,8 @@ void blob_get_end(struct blob_get *g)
 {
     if (!g)
         return;
+    if (g->sum)
+        sum_fits(g);
     close(g->fd);
     free(g);
 }

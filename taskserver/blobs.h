@@ -62,7 +62,8 @@ struct blob_get;
 
 /* CX_ENOTFOUND, CX_EIO. */
 int blob_get_begin(struct blobs *b, const uint8_t *sha256, uint64_t now_us, struct blob_get **out, char *why);
-/* Appends at most `max` bytes to out; *last: these were the last. 0, or CX_EIO when the disk failed. */
+/* Appends at most `max` bytes to out; *last: these were the last. 0, or CX_EIO when the disk failed or gave
+ * other bytes than were put: the blob is forgotten then, so that it can be put again. */
 int blob_get_next(struct blob_get *g, size_t max, struct buf *out, bool *last);
 void blob_get_end(struct blob_get *g); /* NULL is legal */
 

@@ -185,9 +185,9 @@ static bool next_chunk(struct session *s, struct buf *out)
     buf_clear(&b->chunk);
     int code = blob_get_next(b->get[0].get, GET_CHUNK_BYTES, &b->chunk, &last);
     if (code) {
-        log_error("a blob cannot be read; its stream is told");
         m.which_body = cx_Msg_status_tag;
-        m.body.status = (cx_Status){code, bytes_str("the server cannot read the blob from its disk")};
+        m.body.status = (cx_Status){
+            code, bytes_str("the blob was damaged on the server's disk and has been removed: submit again")};
         last = true;
     } else {
         m.body.blob_chunk = (cx_BlobChunk){.data = buf_bytes(&b->chunk), .last = last};

@@ -247,6 +247,7 @@ static void job_row(const struct session *s, const struct ts_job_info *j, const 
         .label = j->label,
         .owner = j->owner,
         .functions = j->functions,
+        .fn = j->fn,
         .priority = j->priority,
         .weight = j->weight,
         .ready = j->ready,

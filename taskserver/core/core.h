@@ -147,6 +147,7 @@ struct job {
     struct tree ready; /* of buckets */
     struct bucket *recent;
     uint64_t nready, nwaiting, ngranted;
+    uint32_t root_fn; /* for people: what was submitted */
     uint32_t fns;
     struct fn_stat *fn; /* owned, fns entries */
     /* outcome */

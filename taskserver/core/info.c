@@ -10,6 +10,7 @@ static void job_info(const struct job *job, struct ts_job_info *out)
         .modules = job->modules,
         .has_input = job->has_input,
         .functions = job->functions,
+        .fn = job->root_fn,
         .label = job->label,
         .owner = job->owner,
         .result = job->state == TS_JOB_DONE ? answer : none,

@@ -132,6 +132,7 @@ struct job *job_new(struct ts *ts, const struct ts_submit *s, uint64_t content)
         .state = TS_JOB_RUNNING,
         .modules = s->modules,
         .has_input = s->has_input,
+        .root_fn = s->fn,
         .priority = s->priority,
         .weight = s->weight ? s->weight : 1,
         .content = content,

@@ -17,7 +17,7 @@ static void emit_record(struct emitting *e, const struct record *r)
     e->emit(e->ctx, buf_bytes(&e->record));
 }
 
-/* The root's function and arguments are those of its task, if that is still there. */
+/* The root's arguments are those of its task, if that is still there. */
 static void emit_job(struct emitting *e, const struct job *job)
 {
     struct record r = {
@@ -28,7 +28,7 @@ static void emit_job(struct emitting *e, const struct job *job)
                    .modules = job->modules,
                    .has_input = job->has_input,
                    .functions = job->functions,
-                   .fn = FN_FIRST,
+                   .fn = job->root_fn,
                    .priority = job->priority,
                    .weight = job->weight,
                    .label = job->label,

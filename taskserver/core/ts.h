@@ -174,6 +174,7 @@ struct ts_job_info {
     bool has_input;
     uint8_t input[SHA256_BYTES];
     struct bytes functions, label, owner;
+    uint32_t fn;         /* of the root */
     struct bytes result; /* DONE: one packed value */
     struct bytes reason; /* FAILED, CANCELLED */
     int32_t priority;
