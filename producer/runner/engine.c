@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define STRIDE_MAX    64u     /* tasks between two looks at the clock */
+#define STRIDE_MAX    1024u   /* tasks between two looks at the clock */
 #define STRIDE_NS     20000u  /* and about how long they may take together */
 #define HUNGRY_MIN_NS 200000u /* computed at least, before others' hunger ends a grant */
 #define MEMORY_MIN    ((size_t)1 << 20)
@@ -208,15 +208,16 @@ static bool is_hungry(const struct engine *e, uint64_t now)
 }
 
 /* Looks at the clock, and chooses when to look again: after each task when they are long, seldom when they
- * are tiny, so that neither the looks nor the tasks between them take much time. */
+ * are tiny, so that neither the looks nor the tasks between them take much time. The distance doubles at
+ * most, so that a few tiny tasks at the top of a tree do not hide how long those below are. */
 static bool must_stop(struct engine *e)
 {
     if (e->failed || must_publish(e))
         return true;
     uint64_t now = e->config.clock_ns();
     uint64_t each = (now - e->looked_ns) / (e->executed - e->looked_executed + 1) + 1;
-    uint64_t stride = STRIDE_NS / each;
-    e->stride = stride < 1 ? 1 : stride > STRIDE_MAX ? STRIDE_MAX : (uint32_t)stride;
+    uint64_t stride = STRIDE_NS / each, most = e->stride * 2 < STRIDE_MAX ? e->stride * 2 : STRIDE_MAX;
+    e->stride = stride < 1 ? 1 : stride > most ? (uint32_t)most : (uint32_t)stride;
     e->until = e->stride;
     e->looked_ns = now;
     e->looked_executed = e->executed;
