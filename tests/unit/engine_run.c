@@ -119,14 +119,27 @@ CX_TASK(fail_then) /* what follows a failure has no effect, and breaks nothing *
     cx_return_i64(cx, (int64_t)cx_input(cx).len);
 }
 
+static uint64_t time_ns;
+CX_TASK(heavy_below) /* i64 n: n children of a millisecond each */
+{
+    int64_t n = cx_i64(cx, 0);
+    cx_ref count = cx_successor(cx, CX_COUNT, (uint32_t)(n ? n : 1));
+    if (n == 0) {
+        time_ns += 1000000;
+        cx_set(cx, cx_slot(count, 0), cx_v_i64(1));
+    }
+    for (int64_t i = 0; i < n; i++)
+        cx_spawn(cx, heavy_below, cx_slot(count, (uint32_t)i), cx_args(0));
+}
+
 CX_MODULE(fib, chain, nest, fail, fail_deep, fail_api, flat, flats, noop, two_successors, addresses, empty,
-          input_sum, draw, offers, hoard, fail_then)
+          input_sum, draw, offers, hoard, fail_then, heavy_below)
 
 /* ---- Running one grant and putting its commit into words ---- */
 
 static struct engine_shared shared;
 static struct engine *engine;
-static uint64_t time_ns, tick_ns;
+static uint64_t tick_ns;
 static bool restless; /* the hungry counter moves at every look */
 
 static uint64_t turned_clock(void)
@@ -411,7 +424,10 @@ static void budget_ends_by_the_clock(void **state)
     assert_in_range(commit.executed, 2, 51); /* each look takes a millisecond: so does each task, it seems */
     tick_ns = 1000;
     run("fib", ARGS(I(25)), 50);
-    assert_in_range(commit.executed, 50, 64 * 50); /* tiny tasks: looked at seldom */
+    assert_in_range(commit.executed, 50, 1024 * 50); /* tiny tasks: looked at seldom */
+    tick_ns = 10;
+    run("heavy_below", ARGS(I(1000)), 20000);
+    assert_in_range(commit.elapsed_ns, 20000000, 23000000); /* the tiny one on top hides nothing */
 }
 
 static void hunger_ends_it_but_not_at_once(void **state)
