@@ -185,6 +185,8 @@ struct window {
     uint64_t granted, settled; /* counted since the connection was made */
     bool probing;              /* a commit was sent at probe_us; its grant is the probe_granted-th */
     uint64_t probe_us, probe_granted;
+    uint64_t dialled_us; /* how long it took to connect: some round trips */
+    uint64_t calm_us;    /* no probe before: grants of a larger window may still be under way */
 };
 
 void window_connected(struct pd *pd, struct pd_effects *out);

@@ -7,7 +7,7 @@
  * which have shared it already and may be much longer than they seem.
  *
  * The round trip is measured at work: the server keeps `announced` grants with us, so the grant that answers
- * our n-th commit is the (n + announced)-th, except while more are held than a smaller window allows. A
+ * our n-th commit is the (n + announced)-th, except while grants of a larger window are held or under way. A
  * server that has nothing to grant makes a sample too long, never too short; so the least of the last seconds
  * counts, and the time it took to connect bounds it from the start. */
 #include "producer/core/internal.h"
@@ -47,6 +47,8 @@ static uint32_t total(const struct pd *pd)
 static void announce(struct pd *pd, uint32_t n, struct pd_effects *out)
 {
     struct window *w = &pd->window;
+    if (n < w->announced)
+        w->calm_us = pd->now_us + w->dialled_us;
     w->announced = n;
     w->announced_us = pd->now_us;
     w->probing = false;
@@ -56,7 +58,9 @@ static void announce(struct pd *pd, uint32_t n, struct pd_effects *out)
 void window_connected(struct pd *pd, struct pd_effects *out)
 {
     struct window *w = &pd->window;
-    w->rtt_us[0] = w->rtt_us[1] = pd->now_us - pd->dial_us;
+    w->dialled_us = pd->now_us - pd->dial_us;
+    w->announced = 0;
+    w->rtt_us[0] = w->rtt_us[1] = w->dialled_us;
     w->period_us = pd->now_us;
     w->granted = pd->pool.n; /* what is held counts as granted by this connection */
     w->settled = 0;
@@ -96,7 +100,8 @@ void window_settled(struct pd *pd)
 {
     struct window *w = &pd->window;
     w->settled++;
-    if (w->probing || pd->conn != CONN_UP || w->granted > w->settled + w->announced)
+    if (w->probing || pd->conn != CONN_UP || pd->now_us < w->calm_us ||
+        w->granted > w->settled + w->announced)
         return;
     w->probing = true;
     w->probe_us = pd->now_us;
