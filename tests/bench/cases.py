@@ -315,7 +315,7 @@ def uts(x, only=None):
             name = f"uts_{tree.lower()}"
             if only and name not in only:
                 continue
-            seq, par, whole, ratios = [], [], [], []
+            seq, par, whole, ratios, both = [], [], [], [], []
             net.job(x.example("uts"), "nodes", f"str:{tree}")
             for _ in range(2 * TIMES):
                 s = json.loads(run([x.bench("uts_seq"), tree]))
@@ -325,12 +325,18 @@ def uts(x, only=None):
                 par.append(r["server_s"])
                 whole.append(r["seconds"])
                 ratios.append(s["seconds"] / r["server_s"])
+                pair = [start([x.bench("uts_seq"), tree], stdout=-1, text=True) for _ in range(2)]
+                took = max(json.loads(p.communicate()[0])["seconds"] for p in pair)
+                for p in pair:
+                    stop(p)
+                both.append(2 * s["seconds"] / took)
             v = median(ratios)
-            detail = {"seq_s": seq, "cx_s": par, "consumer_s": whole, "ratios": ratios,
+            detail = {"ceilings": both, "seq_s": seq, "cx_s": par, "consumer_s": whole, "ratios": ratios,
                       "note": "sequential time / the job's time by the server's clock, submit to end, two "
                               "producers of one "
                               f"thread; baseline: seconds of the sequential program. Counting from the consumer: "
-                              f"{median(seq) / median(whole):.2f}. The tree is small ({median(seq):.2f} s)",
+                              f"{median(seq) / median(whole):.2f}. The tree is small ({median(seq):.2f} s); two sequential "
+                              f"programs side by side do {median(both):.2f} times the work of one here: that is the ceiling",
                       "command": f"uts_seq {tree}; job examples/uts.so nodes str:{tree}"}
             yield record(name, v, "speed-up", "sequential C", median(seq), v, 1.8, v >= 1.8), detail
 
