@@ -366,8 +366,8 @@ static void results_go_to_files(void **state)
 
 static void ctrl_c_is_130_and_says_how_to_go_on(void **state)
 {
-    const char *words[] = {built("bin/cx"), "run",  "--network", "local://", built("tests/modules/spin.so"),
-                           "spins",         "6000", "1000",      NULL};
+    const char *words[] = {built("bin/cx"), "run",   "--network", "local://", built("tests/modules/spin.so"),
+                           "spins",         "60000", "1000",      NULL};
     struct command c;
     (void)state;
     command_start(&c, words, NULL);
