@@ -136,7 +136,8 @@ bool op_value_get(struct reader *r, const struct op *op, uint32_t *i, struct op_
     return !r->bad;
 }
 
-/* Steps over the values of an operation, so that a body is known to be well formed before any of it is used. */
+/* Steps over the values of an operation, so that a body is known to be well formed before any of it is used.
+ */
 static void span_values(struct reader *r, struct op *op)
 {
     const uint8_t *from = r->at;

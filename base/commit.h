@@ -5,22 +5,21 @@
  * body   = op*
  *   NAME  1  parent:varint child:varint             names task i (1, 2, ... in order): child `child` of name
  *                                                   `parent`, where name 0 is the granted task
- *   TASK  2  name:varint fn:varint flags:u8 [priority:zigzag] [bound_kind:u8 bound:zigzag] home:ref nslots:varint
- *            FULL: value*nslots; else nset:varint (slot:varint value)*nset, slots ascending
- *   SET   3  to:ref value
- *   BOUND 4  kind:u8 value:zigzag
- *   FAIL  5  message:bytes                          alone in its body
- * ref    = varint r: r even: inherited address r/2 - 0 is the granted task's home, j its j-th CX_ADDR argument;
- *          r odd: name (r-1)/2 of this commit, followed by slot:varint
- * value  = as in pack.h, but CX_ADDR is followed by a ref
+ *   TASK  2  name:varint fn:varint flags:u8 [priority:zigzag] [bound_kind:u8 bound:zigzag] home:ref
+ * nslots:varint FULL: value*nslots; else nset:varint (slot:varint value)*nset, slots ascending SET   3 to:ref
+ * value BOUND 4  kind:u8 value:zigzag FAIL  5  message:bytes                          alone in its body ref
+ * = varint r: r even: inherited address r/2 - 0 is the granted task's home, j its j-th CX_ADDR argument; r
+ * odd: name (r-1)/2 of this commit, followed by slot:varint value  = as in pack.h, but CX_ADDR is followed by
+ * a ref
  *
- * Child numbers: a task's first successor is child 0; all it spawns, and further successors, are 1, 2, ... in the
- * order made. A ref to name 0, the granted task itself, means nowhere: its slots are all set, so what is sent there
- * is dropped. The runner writes it (slot 0) for an address whose slot has been set within this grant.
+ * Child numbers: a task's first successor is child 0; all it spawns, and further successors, are 1, 2, ... in
+ * the order made. A ref to name 0, the granted task itself, means nowhere: its slots are all set, so what is
+ * sent there is dropped. The runner writes it (slot 0) for an address whose slot has been set within this
+ * grant.
  *
  * So a commit names nothing absolutely: not tasks (they are child numbers below the granted task) and not
- * addresses (they are those the granted task was given). A producer cannot name what it was not granted. Frontier
- * tasks of a collapsed subtree have multi-level names, shared through the NAME table.
+ * addresses (they are those the granted task was given). A producer cannot name what it was not granted.
+ * Frontier tasks of a collapsed subtree have multi-level names, shared through the NAME table.
  *
  * fn: 0 is illegal; 1 .. CX_WELL_KNOWN_END-1 the well-known successors; FN_FIRST + i is task i of the module.
  *
@@ -31,12 +30,12 @@
 #include "base/pack.h"
 #include "cx/task.h"
 
-#define FN_FIRST          CX_WELL_KNOWN_END
-#define FN_MAX            (FN_FIRST + CX_MODULE_TASKS_MAX - 1)
-#define COMMIT_BYTES_MAX  (32u << 20) /* one commit record */
-#define COMMIT_DEPTH_MAX  65536u      /* levels below the granted task */
-#define COMMIT_NAMES_MAX  (4u << 20)
-#define MESSAGE_TEXT_MAX  1024u       /* a failure's message */
+#define FN_FIRST         CX_WELL_KNOWN_END
+#define FN_MAX           (FN_FIRST + CX_MODULE_TASKS_MAX - 1)
+#define COMMIT_BYTES_MAX (32u << 20) /* one commit record */
+#define COMMIT_DEPTH_MAX 65536u      /* levels below the granted task */
+#define COMMIT_NAMES_MAX (4u << 20)
+#define MESSAGE_TEXT_MAX 1024u /* a failure's message */
 
 static inline bool fn_is_well_known(uint32_t fn)
 {
@@ -57,8 +56,8 @@ void grant_put(struct buf *b, const struct grant *g);
 bool grant_get(struct reader *r, struct grant *g); /* one of a batch; checks every value */
 
 enum commit_kind {
-    COMMIT_DONE = 1,    /* the task ran: body is what it did */
-    COMMIT_CRASHED = 2, /* the task's runner died under it: counts towards poison; body: text */
+    COMMIT_DONE = 1,     /* the task ran: body is what it did */
+    COMMIT_CRASHED = 2,  /* the task's runner died under it: counts towards poison; body: text */
     COMMIT_RETURNED = 3, /* handed back unrun; no body */
 };
 
@@ -88,12 +87,12 @@ enum task_flag { TASK_FULL = 1, TASK_PRIORITY = 2, TASK_BOUND = 4 };
 /* One operation, decoded. Values stay packed: walk them with op_value(). */
 struct op {
     enum op_kind kind;
-    uint32_t name;   /* NAME: the parent; TASK: the task's */
-    uint32_t child;  /* NAME */
-    uint32_t fn;     /* TASK */
-    uint32_t nslots; /* TASK */
-    uint32_t nset;   /* TASK: values that follow; SET: 1 */
-    uint8_t flags;   /* TASK */
+    uint32_t name;      /* NAME: the parent; TASK: the task's */
+    uint32_t child;     /* NAME */
+    uint32_t fn;        /* TASK */
+    uint32_t nslots;    /* TASK */
+    uint32_t nset;      /* TASK: values that follow; SET: 1 */
+    uint8_t flags;      /* TASK */
     uint8_t bound_kind; /* TASK, BOUND */
     int32_t priority;
     int64_t bound;
@@ -104,7 +103,7 @@ struct op {
 
 struct op_value {
     uint32_t slot;
-    cx_value value;  /* bytes borrowed from the body; CX_ADDR: see ref */
+    cx_value value; /* bytes borrowed from the body; CX_ADDR: see ref */
     struct ref ref;
 };
 

@@ -1,9 +1,9 @@
 /* 128-bit names: jobs and tasks.
  *
- * A TaskID is the path of a task in its job's spawn tree (root, then child numbers; the successor is child 0),
- * folded level by level to 128 bits with XXH3, so that a chain a million deep costs no more than a flat job. The
- * root's TaskID is the same in every job: names are unique within a job, and random numbers seeded by them are
- * the same in every run. */
+ * A TaskID is the path of a task in its job's spawn tree (root, then child numbers; the successor is child
+ * 0), folded level by level to 128 bits with XXH3, so that a chain a million deep costs no more than a flat
+ * job. The root's TaskID is the same in every job: names are unique within a job, and random numbers seeded
+ * by them are the same in every run. */
 #ifndef BASE_ID_H
 #define BASE_ID_H
 

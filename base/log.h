@@ -1,4 +1,5 @@
-/* Diagnostics of daemons: one line an event on standard error, "time level program: text". Never used by cores. */
+/* Diagnostics of daemons: one line an event on standard error, "time level program: text". Never used by
+ * cores. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

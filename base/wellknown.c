@@ -47,8 +47,9 @@ static bool fold_f64(uint32_t fn, cx_value *acc, double d)
         acc->as.f64 += d;
     else if (d != d)
         *acc = cx_v_f64(__builtin_nan(""));
-    else if (acc->type == CX_NONE || (acc->as.f64 == acc->as.f64 && (fn == MIN_F64 ? f64_before(d, acc->as.f64)
-                                                                                    : f64_before(acc->as.f64, d))))
+    else if (acc->type == CX_NONE ||
+             (acc->as.f64 == acc->as.f64 &&
+              (fn == MIN_F64 ? f64_before(d, acc->as.f64) : f64_before(acc->as.f64, d))))
         *acc = cx_v_f64(d);
     return true;
 }

@@ -1,5 +1,5 @@
-/* The well-known successors: what sum, min, max, count and concat make of their slots. One implementation, used
- * by the task server's core and by the runner's engine, so that collapse cannot change an answer. */
+/* The well-known successors: what sum, min, max, count and concat make of their slots. One implementation,
+ * used by the task server's core and by the runner's engine, so that collapse cannot change an answer. */
 #ifndef BASE_WELLKNOWN_H
 #define BASE_WELLKNOWN_H
 
@@ -8,7 +8,8 @@
 const char *wk_name(uint32_t fn); /* "sum_i64"; NULL when not well known */
 
 /* True when slots may be folded as they arrive, in any order, keeping only the accumulator: integer sum, min,
- * max and count. The others (f64 sum, concat) depend on slot order and are folded when all slots are there. */
+ * max and count. The others (f64 sum, concat) depend on slot order and are folded when all slots are there.
+ */
 bool wk_any_order(uint32_t fn);
 
 /* Where folding starts. */

@@ -6,10 +6,11 @@
 #include "cx/error.h"
 #include "proto/cx.pb.h"
 
-#define PROTOCOL_VERSION  1u
-#define MSG_BYTES_MAX     (40u << 20) /* one message on the wire, both ways */
-#define PACKED_BYTES_GOAL (64u << 10) /* a batch of packed records is sent when it is this long, or sooner   \
-                                       */
+#define PROTOCOL_VERSION 1u
+#define MSG_BYTES_MAX    (40u << 20) /* one message on the wire, both ways */
+#define PACKED_BYTES_GOAL                                                                                    \
+    (64u << 10) /* a batch of packed records is sent when it is this long, or sooner                         \
+                 */
 #define BLOB_CHUNK_MAX (1u << 20)
 #define BLOB_BYTES_MAX (1u << 30)
 #define MSG_TEXT_MAX   256

@@ -1,8 +1,8 @@
 /* Writing tasks for CX.
  *
- * A module is a shared object made of tasks; it includes this header, links to libc and libm only, and exports
- * one symbol, the module table. A task reads its arguments and then does one of two things: it returns a value,
- * or it leaves a successor that waits for values and spawns children that produce them.
+ * A module is a shared object made of tasks; it includes this header, links to libc and libm only, and
+ * exports one symbol, the module table. A task reads its arguments and then does one of two things: it
+ * returns a value, or it leaves a successor that waits for values and spawns children that produce them.
  *
  *     CX_TASK(fib)                                    // i64 -> i64
  *     {
@@ -15,15 +15,15 @@
  *     }
  *     CX_MODULE(fib)
  *
- * Tasks are pure: the answer depends on the function, the slots and the job's input, nothing else. A task may be
- * run more than once, on several machines; only one of its runs counts. All that a task does takes effect as
- * one commit when it returns, or not at all.
+ * Tasks are pure: the answer depends on the function, the slots and the job's input, nothing else. A task may
+ * be run more than once, on several machines; only one of its runs counts. All that a task does takes effect
+ * as one commit when it returns, or not at all.
  *
- * Addresses are values: a task may hand the address of any slot it knows to its children, so that any DAG can be
- * built. A slot is set once; a second value is dropped.
+ * Addresses are values: a task may hand the address of any slot it knows to its children, so that any DAG can
+ * be built. A slot is set once; a second value is dropped.
  *
- * Source of the model: Cappello and Mourloukos, "CX: A Scalable, Robust Network for Parallel Computing" (2001);
- * spawn/successor/set-slot is Cilk's continuation passing (Blumofe et al., 1995). */
+ * Source of the model: Cappello and Mourloukos, "CX: A Scalable, Robust Network for Parallel Computing"
+ * (2001); spawn/successor/set-slot is Cilk's continuation passing (Blumofe et al., 1995). */
 #ifndef CX_TASK_H
 #define CX_TASK_H
 
@@ -58,9 +58,9 @@ typedef struct cx_ref {
 
 /* Options of a spawned task or a successor. Zeroes are the defaults. */
 typedef struct cx_opts {
-    int32_t priority;   /* higher first, within the job */
+    int32_t priority;    /* higher first, within the job */
     uint32_t bound_kind; /* enum cx_bound, 0 for none: */
-    int64_t bound;      /* no value below this task can be better; pruned unrun (value: none) once it cannot win */
+    int64_t bound; /* no value below this task can be better; pruned unrun (value: none) once it cannot win */
 } cx_opts;
 
 /* The job's shared bound. It only ever improves; a stale one costs work, never the answer. */
@@ -84,8 +84,8 @@ struct cx_api {
     void (*offer)(cx_ctx *, uint32_t kind, int64_t value);
     void (*vfail)(cx_ctx *, const char *format, va_list);
     void (*mistyped)(cx_ctx *, uint32_t slot, uint32_t wanted);
-    /* The usual forms of the above, which cost less: a successor that inherits, a child without options, one with a
-     * single argument (its two words: as.i64, and len with type above it), a returned integer. */
+    /* The usual forms of the above, which cost less: a successor that inherits, a child without options, one
+     * with a single argument (its two words: as.i64, and len with type above it), a returned integer. */
     cx_ref (*heir)(cx_ctx *, cx_fn fn, uint32_t slots);
     void (*child)(cx_ctx *, cx_fn fn, cx_addr home, uint32_t n, const cx_value *args);
     void (*child1)(cx_ctx *, cx_fn fn, cx_addr home, int64_t as, uint64_t len_and_type);
@@ -106,43 +106,45 @@ typedef struct cx_module {
 #define CX_MODULE_TASKS_MAX 34u /* CX_MODULE's up to 32, and the two that it adds for cx_map() */
 
 /* Well-known successors: they run inside the engine and need no user code. All skip slots that hold none.
- * SUM_I64 wraps; SUM_F64 adds in slot order; MIN and MAX of nothing is none; COUNT counts the slots that hold a
- * value; CONCAT joins bytes in slot order. */
-#define CX_WELL_KNOWN(n) ((cx_fn)(uintptr_t)(n))
-#define CX_SUM_I64       CX_WELL_KNOWN(1)
-#define CX_SUM_F64       CX_WELL_KNOWN(2)
-#define CX_MIN_I64       CX_WELL_KNOWN(3)
-#define CX_MAX_I64       CX_WELL_KNOWN(4)
-#define CX_MIN_F64       CX_WELL_KNOWN(5)
-#define CX_MAX_F64       CX_WELL_KNOWN(6)
-#define CX_COUNT         CX_WELL_KNOWN(7)
-#define CX_CONCAT        CX_WELL_KNOWN(8)
+ * SUM_I64 wraps; SUM_F64 adds in slot order; MIN and MAX of nothing is none; COUNT counts the slots that hold
+ * a value; CONCAT joins bytes in slot order. */
+#define CX_WELL_KNOWN(n)  ((cx_fn)(uintptr_t)(n))
+#define CX_SUM_I64        CX_WELL_KNOWN(1)
+#define CX_SUM_F64        CX_WELL_KNOWN(2)
+#define CX_MIN_I64        CX_WELL_KNOWN(3)
+#define CX_MAX_I64        CX_WELL_KNOWN(4)
+#define CX_MIN_F64        CX_WELL_KNOWN(5)
+#define CX_MAX_F64        CX_WELL_KNOWN(6)
+#define CX_COUNT          CX_WELL_KNOWN(7)
+#define CX_CONCAT         CX_WELL_KNOWN(8)
 #define CX_WELL_KNOWN_END 9u
 
 /* ---- Defining tasks and the module ---- */
 
-#define CX_TASK(name)                                                                                             \
-    static void name(cx_ctx *cx);                                                                                \
+#define CX_TASK(name)                                                                                        \
+    static void name(cx_ctx *cx);                                                                            \
     static void name(cx_ctx *cx)
 
-/* CX_MODULE(a, b, c): the tasks of this module, the function numbers in this order. Once a module. Two more come
- * by themselves, cx_map and cx_gather, with which a consumer's cx_map() applies any task to a list of items. */
-#define CX_MODULE(...)                                                                                            \
-    static void cx_map_run(cx_ctx *cx);                                                                           \
-    static void cx_gather_run(cx_ctx *cx);                                                                        \
-    static const struct cx_task_entry cx_module_tasks[] = {                                                       \
-        CX_EACH(CX_ENTRY, __VA_ARGS__){"cx_map", cx_map_run}, {"cx_gather", cx_gather_run}};                      \
-    static void cx_map_run(cx_ctx *cx)                                                                            \
-    {                                                                                                             \
-        const struct cx_map_task self = {cx_module_tasks, sizeof cx_module_tasks / sizeof cx_module_tasks[0] - 2, \
-                                         cx_map_run, cx_gather_run};                                              \
-        cx_map_items(cx, &self);                                                                                  \
-    }                                                                                                             \
-    static void cx_gather_run(cx_ctx *cx)                                                                         \
-    {                                                                                                             \
-        cx_gather_slots(cx);                                                                                      \
-    }                                                                                                             \
-    CX_EXPORT const cx_module cx_module_v1 = {                                                                    \
+/* CX_MODULE(a, b, c): the tasks of this module, the function numbers in this order. Once a module. Two more
+ * come by themselves, cx_map and cx_gather, with which a consumer's cx_map() applies any task to a list of
+ * items. */
+#define CX_MODULE(...)                                                                                       \
+    static void cx_map_run(cx_ctx *cx);                                                                      \
+    static void cx_gather_run(cx_ctx *cx);                                                                   \
+    static const struct cx_task_entry cx_module_tasks[] = {                                                  \
+        CX_EACH(CX_ENTRY, __VA_ARGS__){"cx_map", cx_map_run}, {"cx_gather", cx_gather_run}};                 \
+    static void cx_map_run(cx_ctx *cx)                                                                       \
+    {                                                                                                        \
+        const struct cx_map_task self = {cx_module_tasks,                                                    \
+                                         sizeof cx_module_tasks / sizeof cx_module_tasks[0] - 2, cx_map_run, \
+                                         cx_gather_run};                                                     \
+        cx_map_items(cx, &self);                                                                             \
+    }                                                                                                        \
+    static void cx_gather_run(cx_ctx *cx)                                                                    \
+    {                                                                                                        \
+        cx_gather_slots(cx);                                                                                 \
+    }                                                                                                        \
+    CX_EXPORT const cx_module cx_module_v1 = {                                                               \
         CX_ABI_VERSION, (uint32_t)(sizeof cx_module_tasks / sizeof cx_module_tasks[0]), cx_module_tasks};
 #define CX_ENTRY(f) {#f, f},
 #ifdef __cplusplus
@@ -151,7 +153,8 @@ typedef struct cx_module {
 #define CX_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* ---- Reading arguments: slot i of the running task. A wrong type or number fails the task with a message ---- */
+/* ---- Reading arguments: slot i of the running task. A wrong type or number fails the task with a message
+ * ---- */
 
 typedef struct cx_blob {
     const void *data; /* borrowed until the task returns */
@@ -228,7 +231,8 @@ static inline void cx_return_none(cx_ctx *cx)
     cx->api->give(cx, cx_v_none());
 }
 
-/* Fails the job. The consumer sees the message with the task's name, the function and the producer. printf form. */
+/* Fails the job. The consumer sees the message with the task's name, the function and the producer. printf
+ * form. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
@@ -300,9 +304,10 @@ static inline uint64_t cx_random(cx_ctx *cx)
 {
     return cx->api->random(cx);
 }
-/* What must be beaten: a task that cannot do better than this (for MIN: only values >= cx_best) may give up and
- * return none. INT64_MAX (for MIN) or INT64_MIN (for MAX) while nothing was offered. A value found in another run is
- * told one worse than it is: that run may yet be lost, and then one that equals it must still be found. */
+/* What must be beaten: a task that cannot do better than this (for MIN: only values >= cx_best) may give up
+ * and return none. INT64_MAX (for MIN) or INT64_MIN (for MAX) while nothing was offered. A value found in
+ * another run is told one worse than it is: that run may yet be lost, and then one that equals it must still
+ * be found. */
 static inline int64_t cx_best(cx_ctx *cx, enum cx_bound kind)
 {
     return cx->api->best(cx, kind);
@@ -396,38 +401,38 @@ template <class... T> static inline cx_arg_array<sizeof...(T)> cx_args(T... t)
     return cx_arg_array<sizeof...(T)>{{cx_v(t)...}};
 }
 #else
-#define cx_v(x)                                                                                                   \
-    _Generic((x),                                                                                                \
-        float: cx_v_f64,                                                                                         \
-        double: cx_v_f64,                                                                                        \
-        cx_addr: cx_v_addr,                                                                                      \
-        cx_blob: cx_v_blob,                                                                                      \
-        cx_value: cx_v_same,                                                                                     \
-        default: cx_v_i64)(x)
+#define cx_v(x)                                                                                              \
+    _Generic((x), float                                                                                      \
+             : cx_v_f64, double                                                                              \
+             : cx_v_f64, cx_addr                                                                             \
+             : cx_v_addr, cx_blob                                                                            \
+             : cx_v_blob, cx_value                                                                           \
+             : cx_v_same, default                                                                            \
+             : cx_v_i64)(x)
 #define CX_V_ITEM(x) cx_v(x),
-#define cx_args(...)                                                                                              \
-    ((cx_arglist){(uint32_t)(sizeof((cx_value[]){CX_EACH(CX_V_ITEM, __VA_ARGS__)}) / sizeof(cx_value)),          \
+#define cx_args(...)                                                                                         \
+    ((cx_arglist){(uint32_t)(sizeof((cx_value[]){CX_EACH(CX_V_ITEM, __VA_ARGS__)}) / sizeof(cx_value)),      \
                   (cx_value[]){CX_EACH(CX_V_ITEM, __VA_ARGS__)}})
 #endif
 
 /* CX_EACH(M, a, b, ...): M(a) M(b) ..., up to 32 arguments. */
-#define CX_EACH(M, ...)                                                                                           \
-    CX_EACH_PICK(__VA_ARGS__, CX_E32, CX_E31, CX_E30, CX_E29, CX_E28, CX_E27, CX_E26, CX_E25, CX_E24, CX_E23,     \
-                 CX_E22, CX_E21, CX_E20, CX_E19, CX_E18, CX_E17, CX_E16, CX_E15, CX_E14, CX_E13, CX_E12, CX_E11,  \
-                 CX_E10, CX_E9, CX_E8, CX_E7, CX_E6, CX_E5, CX_E4, CX_E3, CX_E2, CX_E1, 0)                        \
+#define CX_EACH(M, ...)                                                                                      \
+    CX_EACH_PICK(__VA_ARGS__, CX_E32, CX_E31, CX_E30, CX_E29, CX_E28, CX_E27, CX_E26, CX_E25, CX_E24,        \
+                 CX_E23, CX_E22, CX_E21, CX_E20, CX_E19, CX_E18, CX_E17, CX_E16, CX_E15, CX_E14, CX_E13,     \
+                 CX_E12, CX_E11, CX_E10, CX_E9, CX_E8, CX_E7, CX_E6, CX_E5, CX_E4, CX_E3, CX_E2, CX_E1, 0)   \
     (M, __VA_ARGS__)
-#define CX_EACH_PICK(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,   \
-                     a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, PICKED, ...)                     \
+#define CX_EACH_PICK(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19,   \
+                     a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, PICKED, ...)           \
     PICKED
 #define CX_E1(M, a)       M(a)
-#define CX_E2(M, a, ...) M(a) CX_E1(M, __VA_ARGS__)
-#define CX_E3(M, a, ...) M(a) CX_E2(M, __VA_ARGS__)
-#define CX_E4(M, a, ...) M(a) CX_E3(M, __VA_ARGS__)
-#define CX_E5(M, a, ...) M(a) CX_E4(M, __VA_ARGS__)
-#define CX_E6(M, a, ...) M(a) CX_E5(M, __VA_ARGS__)
-#define CX_E7(M, a, ...) M(a) CX_E6(M, __VA_ARGS__)
-#define CX_E8(M, a, ...) M(a) CX_E7(M, __VA_ARGS__)
-#define CX_E9(M, a, ...) M(a) CX_E8(M, __VA_ARGS__)
+#define CX_E2(M, a, ...)  M(a) CX_E1(M, __VA_ARGS__)
+#define CX_E3(M, a, ...)  M(a) CX_E2(M, __VA_ARGS__)
+#define CX_E4(M, a, ...)  M(a) CX_E3(M, __VA_ARGS__)
+#define CX_E5(M, a, ...)  M(a) CX_E4(M, __VA_ARGS__)
+#define CX_E6(M, a, ...)  M(a) CX_E5(M, __VA_ARGS__)
+#define CX_E7(M, a, ...)  M(a) CX_E6(M, __VA_ARGS__)
+#define CX_E8(M, a, ...)  M(a) CX_E7(M, __VA_ARGS__)
+#define CX_E9(M, a, ...)  M(a) CX_E8(M, __VA_ARGS__)
 #define CX_E10(M, a, ...) M(a) CX_E9(M, __VA_ARGS__)
 #define CX_E11(M, a, ...) M(a) CX_E10(M, __VA_ARGS__)
 #define CX_E12(M, a, ...) M(a) CX_E11(M, __VA_ARGS__)

@@ -1,5 +1,6 @@
-/* N independent OpenMP tasks of so many rounds of arithmetic: rows of 1,000, each a task that spawns its own, so that
- * all threads spawn. Prints a line for each pair: tasks a second. usage: farm_omp THREADS N ROUNDS [N ROUNDS]... */
+/* N independent OpenMP tasks of so many rounds of arithmetic: rows of 1,000, each a task that spawns its own,
+ * so that all threads spawn. Prints a line for each pair: tasks a second. usage: farm_omp THREADS N ROUNDS [N
+ * ROUNDS]... */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>

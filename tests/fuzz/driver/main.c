@@ -1,5 +1,6 @@
-/* Drives a fuzz target without a fuzzer: replays its corpus, then a fixed number of mutations of each seed, so
- * that every `make test` exercises it the same way. `make fuzz` links the targets with libFuzzer instead. */
+/* Drives a fuzz target without a fuzzer: replays its corpus, then a fixed number of mutations of each seed,
+ * so that every `make test` exercises it the same way. `make fuzz` links the targets with libFuzzer instead.
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
