@@ -177,6 +177,10 @@ test-fuzz: products $(FUZZ)
 soak: products $(E2E) $(TESTMODS) ## the end-to-end tests RUNS=20 times over: examples, kills, faults
 	@tools/soak $(B) $(or $(RUNS),20)
 
+sim: $(SIM) ## simulate SEEDS=100000 networks, and as many pairs of servers
+	$(B)/tests/sim/cx-sim 1 $(or $(SEEDS),100000)
+	$(B)/tests/sim/pair-sim 1 $(or $(SEEDS),100000)
+
 fuzz: ## fuzz every target with libFuzzer, SECONDS=60 each
 	@tools/fuzz $(or $(SECONDS),60)
 
