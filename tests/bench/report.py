@@ -136,8 +136,8 @@ def _machine():
     with open("/proc/cpuinfo") as f:
         model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
     commit = subprocess.run(["git", "-C", ROOT, "describe", "--always"], capture_output=True, text=True).stdout.strip()
-    return (f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores ({model}, Linux {platform.release()}), "
-            f"commit {commit}, load of the machine {os.getloadavg()[1]:.1f}.")
+    return (f"Page written {time.strftime('%Y-%m-%d')} at commit {commit}, {os.cpu_count()} cores ({model}, Linux "
+            f"{platform.release()}). A line is of its case's latest run, which may be of an earlier commit.")
 
 
 def _plots():
