@@ -16,6 +16,12 @@ struct id id_child(struct id parent, uint32_t child)
     return (struct id){h.high64, h.low64};
 }
 
+struct id id_of_name(const char *name, uint64_t seed)
+{
+    XXH128_hash_t h = XXH3_128bits_withSeed(name, strlen(name), seed);
+    return (struct id){h.high64, h.low64};
+}
+
 void id_hex(struct id id, char out[ID_HEX_MAX])
 {
     static const char digits[] = "0123456789abcdef";

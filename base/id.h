@@ -20,6 +20,7 @@ struct id {
 
 struct id id_root(void);
 struct id id_child(struct id parent, uint32_t child);
+struct id id_of_name(const char *name, uint64_t seed);
 void id_hex(struct id id, char out[ID_HEX_MAX]);
 bool id_parse(const char *hex, struct id *out); /* exactly 32 hex digits */
 

@@ -1,5 +1,11 @@
 #include "base/shard.h"
 
+struct id shard_id(const char *network, const char *server)
+{
+    struct id of_network = id_of_name(network, 0);
+    return id_of_name(server, of_network.hi ^ of_network.lo);
+}
+
 void put_shard_record(struct buf *b, const struct shard_record *r)
 {
     put_varint(b, r->epoch);

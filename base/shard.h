@@ -10,6 +10,9 @@
 
 enum { SHARD_MEMBERS = 2 };
 
+/* A shard is named by its network and the server whose own it is. */
+struct id shard_id(const char *network, const char *server);
+
 /* One state of the record. (epoch, version) names it; every change makes the pair greater. */
 struct shard_record {
     uint64_t epoch;   /* 0: there is no record */

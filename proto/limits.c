@@ -19,6 +19,10 @@
     {                                                                                                        \
         LIMIT_EXACT, AT(m, f), 16, #f                                                                        \
     }
+#define ID_OR_NONE(m, f)                                                                                     \
+    {                                                                                                        \
+        LIMIT_EXACT_OR_NONE, AT(m, f), 16, #f                                                                \
+    }
 #define HASH(m, f)                                                                                           \
     {                                                                                                        \
         LIMIT_EXACT, AT(m, f), 32, #f                                                                        \
@@ -50,6 +54,9 @@ enum {
     WINDOW_MAX = 1 << 20,
     WEIGHT_MAX = 1000000,
     STATE_MAX = 3,
+    ROLE_MAX_BYTES = 15, /* of a replica */
+    VERB_MAX = 3,
+    ASK_MAX_BYTES = 256, /* packed, to the witness or from it */
 };
 #define ARGS_MAX_BYTES    (32u << 20)
 #define RECORDS_MAX_BYTES (MSG_BYTES_MAX - 64u)
@@ -57,11 +64,16 @@ enum {
 
 /* What is not listed is a number of which every value is legal. */
 static const struct limit status[] = {TEXT(Status, text, REASON_MAX_BYTES)};
-static const struct limit hello[] = {TEXT(Hello, software, NAME_MAX_BYTES), TEXT(Hello, arch, ARCH_MAX_BYTES),
-                                     U32(Hello, threads, THREADS_MAX), U32(Hello, window, WINDOW_MAX)};
+static const struct limit hello[] = {TEXT(Hello, software, NAME_MAX_BYTES),
+                                     TEXT(Hello, arch, ARCH_MAX_BYTES),
+                                     U32(Hello, threads, THREADS_MAX),
+                                     U32(Hello, window, WINDOW_MAX),
+                                     ID_OR_NONE(Hello, shard),
+                                     ID_OR_NONE(Hello, from)};
 static const struct limit welcome[] = {TEXT(Welcome, software, NAME_MAX_BYTES),
                                        TEXT(Welcome, network, NAME_MAX_BYTES),
-                                       U32(Welcome, heartbeat_ms, 60000)};
+                                       U32(Welcome, heartbeat_ms, 60000), ID_OR_NONE(Welcome, shard),
+                                       TEXT(Welcome, addresses, ADDRESS_MAX_BYTES)};
 static const struct limit window[] = {U32(Window, grants, WINDOW_MAX)};
 static const struct limit packed[] = {BYTES(Packed, records, RECORDS_MAX_BYTES)};
 static const struct limit job_ref[] = {ID(JobRef, job)};
@@ -84,7 +96,7 @@ static const struct limit submit[] = {
 static const struct limit result[] = {ID(Result, job), U32(Result, state, STATE_MAX),
                                       BYTES(Result, value, VALUE_MAX_BYTES),
                                       TEXT(Result, reason, REASON_MAX_BYTES)};
-static const struct limit list[] = {U32(List, what, 4)};
+static const struct limit list[] = {U32(List, what, 5)};
 static const struct limit text_of[] = {TEXT(Text, text, 1u << 20)};
 static const struct limit job_row[] = {
     ID(JobRow, job),
@@ -102,6 +114,12 @@ static const struct limit producer_row[] = {TEXT(ProducerRow, name, OWNER_MAX_BY
 static const struct limit server_row[] = {TEXT(ServerRow, name, NAME_MAX_BYTES),
                                           TEXT(ServerRow, network, NAME_MAX_BYTES),
                                           TEXT(ServerRow, software, NAME_MAX_BYTES)};
+static const struct limit admin[] = {U32(Admin, verb, VERB_MAX), ID_OR_NONE(Admin, shard)};
+static const struct limit shard_row[] = {
+    ID(ShardRow, id), TEXT(ShardRow, name, NAME_MAX_BYTES), TEXT(ShardRow, addresses, ADDRESS_MAX_BYTES),
+    TEXT(ShardRow, role, ROLE_MAX_BYTES), TEXT(ShardRow, server, NAME_MAX_BYTES)};
+static const struct limit replica[] = {ID(Replica, shard), BYTES(Replica, msg, RECORDS_MAX_BYTES)};
+static const struct limit shard_ask[] = {BYTES(Packed, records, ASK_MAX_BYTES)};
 static const struct limit blob_ref[] = {HASH(BlobRef, sha256), U64(BlobRef, size, BLOB_BYTES_MAX)};
 static const struct limit blob_chunk[] = {BYTES(BlobChunk, data, BLOB_CHUNK_MAX)};
 static const struct limit register_network[] = {
@@ -119,7 +137,7 @@ static const struct limit offer[] = {TEXT(Offer, network, NAME_MAX_BYTES),
 static const struct limit network_row[] = {
     TEXT(NetworkRow, network, NAME_MAX_BYTES),       TEXT(NetworkRow, address, ADDRESS_MAX_BYTES),
     U32(NetworkRow, producers, NETWORK_THREADS_MAX), U32(NetworkRow, threads, NETWORK_THREADS_MAX),
-    TEXT(NetworkRow, arch, ARCHES_MAX_BYTES),
+    TEXT(NetworkRow, arch, ARCHES_MAX_BYTES),        TEXT(NetworkRow, name, NAME_MAX_BYTES),
 };
 
 #define KIND(tag, message, rows) [cx_Msg_##tag##_tag] = {#tag, cx_##message##_fields, rows, COUNT(rows)}
@@ -151,6 +169,12 @@ static const struct msg_rules rules[] = {
     KIND(server_row, ServerRow, server_row),
     KIND(why, JobRef, job_ref),
     KIND(text, Text, text_of),
+    KIND(admin, Admin, admin),
+    KIND(shard_row, ShardRow, shard_row),
+    KIND(replica, Replica, replica),
+    KIND(peer, Packed, packed),
+    KIND(shard_ask, Packed, shard_ask),
+    KIND(shard_answer, Packed, shard_ask),
     KIND(blob_have, BlobRef, blob_ref),
     KIND(blob_get, BlobRef, blob_ref),
     KIND(blob_put, BlobRef, blob_ref),

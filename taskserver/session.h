@@ -10,7 +10,7 @@
 struct taskserver;
 struct session;
 
-enum { SESSION_TAGS = 72 }; /* message kinds have lower tags */
+enum { SESSION_TAGS = 80 }; /* message kinds have lower tags */
 
 typedef int session_message_fn(struct session *s, const cx_Msg *m, char *why);
 
