@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "broker/witnessing.h"
 #include "proto/msg.h"
 
 enum { OUTBOX_BYTES_MAX = 1 << 20 }; /* of answers that a peer asked for and does not read */
@@ -22,8 +23,9 @@ struct talk {
 };
 
 struct broker {
-    struct bk *core;       /* owned */
-    struct store *store;   /* borrowed */
+    struct bk *core;     /* owned */
+    struct store *store; /* borrowed */
+    struct witnessing *witness;
     struct bk_effects out; /* of the step that runs */
     struct talk **talk;    /* owned, streams_max; NULL: free */
     uint32_t talks, streams_max;
@@ -100,7 +102,8 @@ static void do_row(struct broker *b, struct talk *t, const struct bk_effect *fx)
                                          .age_ms = fx->age_us / 1000,
                                          .alive = fx->alive,
                                          .arch = bytes_str(fx->record->arch),
-                                         .price = fx->record->price};
+                                         .price = fx->record->price,
+                                         .name = bytes_str(fx->record->name)};
     talk_send(t, &m);
 }
 
@@ -205,6 +208,48 @@ static void on_list(struct talk *t, const cx_Msg *m)
         talk_status(t, m->req, CX_EINVAL, "a broker lists networks (4) only");
 }
 
+/* ---- The witness ---- */
+
+static void on_shard_ask(struct talk *t, const cx_Msg *m)
+{
+    struct reader r = reader_of(m->body.shard_ask.records);
+    struct shard_ask ask;
+    if (!get_shard_ask(&r, &ask))
+        talk_status(t, m->req, CX_EPROTO, "shard_ask: malformed");
+    else if (t->peer.role != ROLE_SERVER || !bk_may_ask(t->broker->core, t->peer.name, ask.shard))
+        talk_status(
+            t, m->req, CX_EAUTH,
+            "shard_ask: only servers of a shard's network may ask about it, after they have registered");
+    else
+        witnessing_ask(t->broker->witness, t->index, m->req, &ask);
+}
+
+static void on_answer(void *ctx, uint32_t peer, uint64_t req, struct bytes answer)
+{
+    struct broker *b = ctx;
+    cx_Msg m = {.req = req, .which_body = cx_Msg_shard_answer_tag, .body.shard_answer.records = answer};
+    if (b->talk[peer])
+        talk_send(b->talk[peer], &m);
+}
+
+static void on_admin(struct talk *t, const cx_Msg *m)
+{
+    enum { ACCEPT_LOSS = 3 };
+    const cx_Admin *a = &m->body.admin;
+    struct reader r = reader_of(a->shard);
+    if (t->peer.role != ROLE_ADMIN) {
+        talk_status(t, m->req, CX_EAUTH, "only an administrator may do that");
+    } else if (a->verb != ACCEPT_LOSS || !a->shard.len || !a->member) {
+        talk_status(t, m->req, CX_EINVAL, "a broker knows one order, 3 accept loss, of a shard and a member");
+    } else if (witnessing_accept_loss(t->broker->witness, get_id(&r), a->member)) {
+        log_warn("admin/%s: loss accepted: member %016llx goes on alone", t->peer.name,
+                 (unsigned long long)a->member);
+        talk_status(t, m->req, CX_OK, "");
+    } else {
+        talk_status(t, m->req, CX_ENOTFOUND, "the witness knows no such shard");
+    }
+}
+
 static void on_hello(struct talk *t, const cx_Msg *m)
 {
     if (m->body.hello.version != PROTOCOL_VERSION) {
@@ -225,6 +270,8 @@ static int talk_message(void *ctx, struct rpc_stream *s, struct bytes data, char
                     {cx_Msg_match_tag, on_match},
                     {cx_Msg_place_tag, on_place},
                     {cx_Msg_list_tag, on_list},
+                    {cx_Msg_shard_ask_tag, on_shard_ask},
+                    {cx_Msg_admin_tag, on_admin},
                     {cx_Msg_hello_tag, on_hello}};
     (void)s;
     struct talk *t = ctx;
@@ -308,6 +355,8 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
     b->service.roles = 1u << ROLE_CONSUMER | 1u << ROLE_PRODUCER | 1u << ROLE_SERVER | 1u << ROLE_ADMIN;
     int rc = store_load(store, restore, b, why);
     if (!rc)
+        rc = witnessing_new(store, on_answer, b, &b->witness, why);
+    if (!rc)
         rc = rpc_listen(r, config->listen, me, &b->service, 1, port, why);
     if (rc)
         broker_free(b);
@@ -336,6 +385,7 @@ void broker_free(struct broker *b)
     must(b->talks == 0);
     bk_effects_free(&b->out);
     bk_free(b->core);
+    witnessing_free(b->witness);
     free(b->talk);
     free(b);
 }

@@ -11,7 +11,7 @@
 enum { ADDRESS_MAX = 255 };
 
 struct settings {
-    const char *listen, *network, *broker, *advertise, *state, *credentials, *name, *log_level;
+    const char *listen, *network, *broker, *sibling, *advertise, *state, *credentials, *name, *log_level;
     bool journal, collapse;
     uint64_t memory, blobs, outbox, compact;
     int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
@@ -23,6 +23,7 @@ static struct taskserver_config config_of(const struct settings *set, const stru
         .listen = set->listen,
         .network = set->network,
         .broker = set->broker,
+        .sibling = set->sibling,
         .advertise = set->advertise,
         .state = set->state,
         .me = me,
@@ -53,9 +54,10 @@ static int serve(const struct settings *set, const struct credentials *me)
     }
     code = daemon_watch_signals(server->rpc, taskserver_stop, server);
     if (!code) {
-        log_info("cx-taskserver " CX_VERSION " serves network %s as %s on %s, port %d; state in %s%s",
+        log_info("cx-taskserver " CX_VERSION " serves network %s as %s on %s, port %d; state in %s%s%s%s",
                  set->network, me->self.name, set->listen, server->port, set->state,
-                 set->journal ? "" : ", no journal");
+                 set->journal ? "" : ", no journal", set->sibling ? "; pair with " : "",
+                 set->sibling ? set->sibling : "");
         daemon_ready((int)set->ready_fd, server->port);
         taskserver_run(server);
     }
@@ -120,6 +122,7 @@ int main(int argc, char **argv)
         {"listen", OPTION_STRING, &set.listen, "HOST:PORT", "Serve on this address; port 0: any", 0, 0},
         {"network", OPTION_STRING, &set.network, "NAME", "Name of the production network", 0, 0},
         {"broker", OPTION_STRING, &set.broker, "HOST:PORT", "Register with this broker", 0, 0},
+        {"sibling", OPTION_STRING, &set.sibling, "NAME@HOST:PORT", "The other server of this pair", 0, 0},
         {"advertise", OPTION_STRING, &set.advertise, "HOST:PORT", "Address that the broker tells others", 0,
          0},
         {"state", OPTION_STRING, &set.state, "DIR", "Journal and blobs are kept here", 0, 0},

@@ -9,6 +9,7 @@ void replica_config_default(struct replica_config *c)
                                  .closed_us = 30000,
                                  .retry_us = 100000,
                                  .report_us = 2000000,
+                                 .hand_back_us = 2000000,
                                  .halt_us = 5000000,
                                  .tail_bytes_max = 256u << 20,
                                  .window_bytes = 8u << 20,

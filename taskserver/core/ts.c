@@ -130,6 +130,12 @@ uint64_t ts_now(const struct ts *ts)
 
 /* ---- Restart ---- */
 
+void ts_at(struct ts *ts, uint64_t lsn)
+{
+    must(lsn >= ts->lsn);
+    ts->lsn = lsn;
+}
+
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn)
 {
     struct record r;
