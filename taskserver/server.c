@@ -178,6 +178,11 @@ static void blob_came(void *ctx, const uint8_t *sha256)
         shard_blob(&s->shard[i], sha256);
 }
 
+static uint64_t store_now(void *ctx)
+{
+    return taskserver_now(ctx);
+}
+
 static int open_state(struct taskserver *s, char *why)
 {
     s->poster = (struct poster){post, s->rpc};
@@ -193,7 +198,12 @@ static int open_state(struct taskserver *s, char *why)
     if (!code && s->config.sibling)
         code = open_sibling(s, why);
     if (!code && s->sibling) {
-        s->fetch = blobfetch_new(s->rpc, s->config.me, s->blobs, blob_came, s);
+        s->fetch = blobfetch_new(&(struct blobfetch_config){.rpc = s->rpc,
+                                                            .me = s->config.me,
+                                                            .blobs = s->blobs,
+                                                            .now = store_now,
+                                                            .ready = blob_came,
+                                                            .ctx = s});
         blobfetch_address(s->fetch, sibling_address(s->sibling));
     }
     return code ? code : open_shards(s, why);
