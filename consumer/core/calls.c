@@ -25,6 +25,7 @@ void call_add(struct client *c, struct call *call)
 {
     call->state = CALL_IDLE;
     call->req = 0;
+    call->denied = 0;
     if (c->needed_us == 0)
         c->needed_us = c->now_us;
     call->prev = c->calls_end;
@@ -57,13 +58,32 @@ void call_done(struct client *c, struct call *call, int code, const char *format
     client_fx(c, CLIENT_FX_DONE, LINK_TASKS)->call = call;
 }
 
+/* Another server is asked once the present one has nothing under way. */
+static bool call_doubted(struct client *c, struct call *call, int code)
+{
+    if (code != CX_ENOTFOUND || call->kind == CALL_LIST || call->kind == CALL_NETWORKS ||
+        links_denied(c, &call->denied))
+        return false;
+    call->state = CALL_IDLE;
+    call->req = 0;
+    buf_clear(&call->out);
+    return true;
+}
+
+static bool is_about_job(const struct call *call)
+{
+    return call->kind == CALL_CANCEL || call->kind == CALL_FORGET || call->kind == CALL_WHY;
+}
+
 void call_answered(struct client *c, struct call *call, int code, struct bytes text)
 {
+    if (code == CX_OK && is_about_job(call))
+        link_bind(c);
     if (call->kind == CALL_SUBMIT)
         submit_answered(c, call, code, text);
     else if (call->kind == CALL_FORGET && code == CX_ENOTFOUND && call->resent)
         call_done(c, call, CX_OK, "%s", "");
-    else
+    else if (!call_doubted(c, call, code))
         call_done(c, call, code, "%.*s", (int)(text.len < CLIENT_TEXT_MAX ? text.len : CLIENT_TEXT_MAX),
                   text.len > 0 ? (const char *)text.data : "");
 }
@@ -105,7 +125,7 @@ static void call_try(struct client *c, struct call *call)
         submit_advance(c, call);
     else if (call->kind == CALL_NETWORKS)
         call_send(c, call, link, SEND_LIST);
-    else if (call->job == NULL)
+    else if (call->job == NULL && link_asks(c, call->denied))
         call_send(c, call, link, message[call->kind]);
 }
 
@@ -131,8 +151,43 @@ void calls_lost(struct client *c, enum client_link link)
         call->state = CALL_IDLE;
         call->req = 0;
         call->resent = true;
+        call->reblobbed = false;
         call->blob_at = 0; /* the next server may lack what this one had */
         buf_clear(&call->out);
+    }
+}
+
+bool calls_busy(const struct client *c)
+{
+    for (const struct call *call = c->calls; call != NULL; call = call->next)
+        if (call->state != CALL_IDLE && call->kind != CALL_NETWORKS)
+            return true;
+    return false;
+}
+
+bool calls_doubt(const struct client *c)
+{
+    for (const struct call *call = c->calls; call != NULL; call = call->next)
+        if (call->denied != 0)
+            return true;
+    return false;
+}
+
+void calls_forget_doubts(struct client *c)
+{
+    for (struct call *call = c->calls; call != NULL; call = call->next)
+        call->denied = 0;
+}
+
+void calls_unheard(struct client *c, bool sure)
+{
+    for (struct call *call = c->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->denied == 0 || !(sure || !call->acked))
+            continue;
+        call->denied |= 1u << c->at;
+        if ((targets_home(c) & ~call->denied) == 0)
+            call_done(c, call, CX_ENOTFOUND, "no such job");
     }
 }
 
@@ -167,7 +222,7 @@ static void no_network(struct client *c, struct call *call)
     if (call->job != NULL)
         call->job->wanted = false; /* until it is asked about again */
     call_done(c, call, CX_ENONET, "no network at %s (%s): is %s running? try: cx local", links_where(c),
-              c->trouble, c->by_broker && c->targets == 0 ? "cx-broker" : "cx-taskserver");
+              c->trouble, c->by_broker && c->targets.n == 0 ? "cx-broker" : "cx-taskserver");
 }
 
 static void call_expire(struct client *c, struct call *call)

@@ -33,7 +33,7 @@ static struct addr resolve(const struct applying *a, struct ref ref)
 {
     if (ref.inherited)
         return task_addr(a->by, ref.index);
-    return (struct addr){a->ts->checked.name[ref.index].id, ref.slot};
+    return (struct addr){.task = a->ts->checked.name[ref.index].id, .slot = ref.slot};
 }
 
 static struct val resolve_value(const struct applying *a, const struct op_value *v)
@@ -132,19 +132,6 @@ static void apply_set(const struct applying *a, const struct op *op)
     slot_set(a->ts, a->job, resolve(a, op->to), &value);
 }
 
-/* Law 9: a bound only ever improves. */
-static void apply_bound(const struct applying *a, const struct op *op)
-{
-    struct job *job = a->job;
-    bool min = op->bound_kind == CX_BOUND_MIN;
-    bool *has = min ? &job->has_min : &job->has_max;
-    int64_t *best = min ? &job->bound_min : &job->bound_max;
-    if (*has && (min ? op->bound >= *best : op->bound <= *best))
-        return;
-    *has = true;
-    *best = op->bound;
-}
-
 /* Runs the operations of some kinds. Tasks come before sets, whatever their order in the body, so that a
  * value finds the task that it is for. */
 static void apply_ops(const struct applying *a, struct bytes body, bool sets)
@@ -157,7 +144,7 @@ static void apply_ops(const struct applying *a, struct bytes body, bool sets)
         else if (!sets && op.kind == OP_TASK)
             apply_task(a, &op);
         else if (!sets && op.kind == OP_BOUND)
-            apply_bound(a, &op);
+            bound_improve(a->job, op.bound_kind, op.bound);
     }
 }
 
@@ -178,6 +165,8 @@ static void apply_commit(struct ts *ts, const struct record *r)
     fire_all(ts, job);
     if (job->state != TS_JOB_RUNNING)
         job_clear(ts, job, r->now_us);
+    else if (job->parent)
+        move_settle(ts, job);
 }
 
 static bool commit_fits(struct ts *ts, const struct record *r)
@@ -206,6 +195,10 @@ static void apply_forgotten(struct ts *ts, const struct record *r)
 {
     struct job *job = job_find(ts, r->job);
     ts->forgotten_lsn = ts->lsn;
+    if (job->origin) {
+        move_gone(ts, job);
+        return;
+    }
     job_unwatched(ts, job);
     job_free(ts, job);
 }
@@ -228,6 +221,14 @@ static const struct {
     [RECORD_FORGOTTEN] = {apply_forgotten, forgotten_fits},
     [RECORD_JOB] = {restore_job, restore_job_fits},
     [RECORD_TASK] = {restore_task, restore_task_fits},
+    [RECORD_MOVED] = {apply_moved, moved_fits},
+    [RECORD_RECEIVED] = {apply_received, received_fits},
+    [RECORD_CONFIRMED] = {apply_confirmed, confirmed_fits},
+    [RECORD_BOUND] = {apply_bound_record, bound_fits},
+    [RECORD_SHARD] = {restore_shard, restore_shard_fits},
+    [RECORD_PARCEL] = {restore_parcel, restore_parcel_fits},
+    [RECORD_AWAY] = {restore_away, restore_away_fits},
+    [RECORD_GONE] = {restore_gone, restore_gone_fits},
 };
 
 void apply(struct ts *ts, const struct record *r)

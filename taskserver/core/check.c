@@ -148,7 +148,7 @@ static void check_job(struct tally *c, const struct job *job)
     c->job = job;
     c->ready = c->waiting = c->granted = 0;
     c->bytes = pool_round(sizeof *job) + pool_round(job->text_len) + pool_round(job->fns * sizeof *job->fn) +
-               pool_round(job->answer_len) + table_bytes(&job->tasks);
+               pool_round(job->answer_len) + table_bytes(&job->tasks) + move_bytes(job);
     table_each(&job->tasks, check_task_entry, c);
     check_ready(c, job);
     check_granted(job);
@@ -158,7 +158,9 @@ static void check_job(struct tally *c, const struct job *job)
     must(job->bytes == c->bytes);
     must(job->state == TS_JOB_RUNNING || job->tasks.n == 0);
     must(job->state == TS_JOB_RUNNING || job->known.len == 0);
-    must(c->ts->recheck || job->state != TS_JOB_RUNNING || job->nready || job->ngranted);
+    must(c->ts->recheck || job->state != TS_JOB_RUNNING || job->nready || job->ngranted || job->away ||
+         job->origin);
+    move_check(c->ts, job);
     must(job_find(c->ts, job->entry.id) == job && c->ts->job[job->index] == job);
     must(job->ended_lsn <= c->ts->lsn && job->submit_lsn <= c->ts->lsn);
     must(list_empty(&job->watches) || job->state == TS_JOB_RUNNING || job->ended_lsn > c->ts->held);
@@ -166,7 +168,8 @@ static void check_job(struct tally *c, const struct job *job)
 
 static void check_jobs(const struct ts *ts, struct tally *c)
 {
-    uint64_t jobs = 0, ready = 0, waiting = 0, granted = 0, bytes = table_bytes(&ts->jobs);
+    uint64_t jobs = 0, ready = 0, waiting = 0, granted = 0,
+             bytes = table_bytes(&ts->jobs) + channels_bytes(ts);
     for (uint32_t i = 0; i < ts->job_slots; i++) {
         if (!ts->job[i])
             continue;
@@ -221,6 +224,7 @@ void ts_check(const struct ts *ts)
     struct tally c = {.ts = ts};
     check_jobs(ts, &c);
     check_producers(ts, c.holders);
+    channels_check(ts);
     must(ts->firing == NULL && ts->held <= ts->lsn);
     must(ts->eager_us != NEVER || !ts->hungry || !ts->ngranted || ts->again);
 }

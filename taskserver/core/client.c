@@ -115,15 +115,9 @@ static struct watch *watch_new(struct ts *ts, struct job *job, uint32_t peer)
 
 void client_watch(struct ts *ts, const struct ts_event *e)
 {
-    struct job *job = job_find(ts, e->job);
-    if (!job) {
-        reply(ts, e, ts->forgotten_lsn, CX_ENOTFOUND, "no such job here");
+    struct job *job = asked_job(ts, e);
+    if (!job)
         return;
-    }
-    if (!may_ask(job, e->u.owner)) {
-        reply(ts, e, job->submit_lsn, CX_EAUTH, "the job belongs to somebody else");
-        return;
-    }
     struct watch *w = watch_find(job, e->peer);
     if (!w)
         w = watch_new(ts, job, e->peer);
@@ -176,6 +170,8 @@ void client_held(struct ts *ts, const struct ts_event *e)
     if (lsn <= ts->held)
         return;
     ts->held = lsn;
+    channels_held(ts);
+    bounds_held(ts);
     replies_release(ts);
     while (!list_empty(&ts->unheld)) {
         struct job *job = list_item(ts->unheld.next, struct job, unheld);

@@ -53,11 +53,12 @@ static uint32_t first_open(const struct task *t)
     return slot;
 }
 
-/* With nothing to run, no slot can be set any more. */
+/* With nothing to run here, and nothing unanswered by other shards, no slot can be set any more. A guest
+ * cannot know: its home can. */
 void job_check_stuck(struct ts *ts, struct job *job)
 {
     struct first_waiting f = {0};
-    if (job->state != TS_JOB_RUNNING || job->nready || job->ngranted)
+    if (job->state != TS_JOB_RUNNING || job->nready || job->ngranted || job->away || job->origin)
         return;
     struct buf text = {0};
     table_each(&job->tasks, find_waiting, &f);
@@ -162,32 +163,17 @@ static void revoke_others(struct ts *ts, const struct task *t, const struct prod
     }
 }
 
-static void tell_bound(struct ts *ts, const struct job *job, uint32_t kind, int64_t bound)
-{
-    for (uint32_t peer = 0; peer < job->known.len * 8; peer++) {
-        if (!job_known(job, peer))
-            continue;
-        struct ts_effect *fx = fx_job(ts, TS_FX_BOUND, peer, job);
-        fx->bound_kind = kind;
-        fx->bound = bound;
-    }
-}
-
 /* Applies a checked commit; the job may be over after it. */
 static void commit_log(struct ts *ts, struct job *job, struct record *r)
 {
-    bool has_min = job->has_min, has_max = job->has_max;
-    int64_t min = job->bound_min, max = job->bound_max;
     r->kind = RECORD_COMMIT;
     r->now_us = ts->now_us;
     r->job = job->entry.id;
     log_apply(ts, r);
     if (job->state != TS_JOB_RUNNING)
         return;
-    if (job->has_min && (!has_min || job->bound_min != min))
-        tell_bound(ts, job, CX_BOUND_MIN, job->bound_min);
-    if (job->has_max && (!has_max || job->bound_max != max))
-        tell_bound(ts, job, CX_BOUND_MAX, job->bound_max);
+    if (job->has_min || job->has_max)
+        bounds_tell(ts, job);
     job_changed(ts, job);
     job_check_stuck(ts, job);
 }

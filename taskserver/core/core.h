@@ -5,9 +5,14 @@
 #include "base/must.h"
 #include "base/wellknown.h"
 #include "cx/error.h"
+#include "taskserver/core/channel.h"
 #include "taskserver/core/list.h"
+#include "taskserver/core/move.h"
+#include "taskserver/core/neighbour.h"
 #include "taskserver/core/order.h"
+#include "taskserver/core/parcel.h"
 #include "taskserver/core/pool.h"
+#include "taskserver/core/steal.h"
 #include "taskserver/core/table.h"
 #include "taskserver/core/ts.h"
 
@@ -28,11 +33,22 @@ extern int ts_sabotage;
 #define LAW(number) true
 #endif
 
-/* The address of a slot. The zero id is the job's result. */
+/* The address of a slot, in this shard (0) or another. The zero id is the job's result. Slot and shard share
+ * a word, in the records, too: those of a lone shard are as they were before there were others. */
+#define SLOT_BITS 20
 struct addr {
     struct id task;
-    uint32_t slot;
+    uint32_t slot : SLOT_BITS, shard : 32 - SLOT_BITS;
 };
+_Static_assert(CX_SLOTS_MAX <= 1u << SLOT_BITS && SHARDS_MAX <= 1u << (32 - SLOT_BITS), "an address fits");
+static inline uint32_t addr_word(struct addr a)
+{
+    return a.slot | (uint32_t)a.shard << SLOT_BITS;
+}
+static inline struct addr addr_of(struct id task, uint32_t word)
+{
+    return (struct addr){task, word & ((1u << SLOT_BITS) - 1), word >> SLOT_BITS};
+}
 
 /* A value with its address, where it is one. */
 struct val {
@@ -62,8 +78,8 @@ struct task {
     int64_t bound;
     uint8_t *payload; /* owned, unless it is the tail */
     uint32_t payload_len;
-    uint32_t tail_len; /* payload bytes allocated with the task, behind it */
-    uint32_t home_slot;
+    uint32_t tail_len;  /* payload bytes allocated with the task, behind it */
+    uint32_t home_word; /* slot and shard of its home */
     uint32_t nslots;
     uint32_t open; /* WAITING: slots not set; otherwise the number of addresses in the payload */
     uint32_t depth;
@@ -156,9 +172,23 @@ struct job {
     uint64_t executed, duplicates, commits, busy_ns, bytes;
     bool has_min, has_max;
     int64_t bound_min, bound_max;
+    /* other shards (move.h) */
+    uint32_t origin; /* its home; 0: here */
+    uint32_t parent; /* a guest that is engaged: the shard that is to be answered at rest; 0: not engaged */
+    uint32_t ties;
+    struct tie *tie; /* owned */
+    uint64_t owed;   /* answers to the parent */
+    uint64_t away;   /* unanswered, of all ties */
+    uint64_t due;    /* answers at the end of the record that is being applied */
     /* volatile */
-    uint64_t pass;     /* stride scheduling: computing time received, over weight */
-    struct knot share; /* in ts->share while tasks are ready */
+    uint32_t came_from; /* shard whose tasks came last */
+    uint64_t came_us;
+    bool told_has_min, told_has_max; /* the bounds that were told */
+    int64_t told_min, told_max;
+    uint64_t bound_lsn;
+    struct link improved; /* in ts->improved until that is held and told to other shards */
+    uint64_t pass;        /* stride scheduling: computing time received, over weight */
+    struct knot share;    /* in ts->share while tasks are ready */
     bool sharing;
     struct knot timer; /* running: the next progress; ended: expiry */
     bool timed;
@@ -267,11 +297,21 @@ struct ts {
     struct link watches, pending;
     uint64_t eager_us, eager_scan_us; /* when to look for overdue grants; when that was last done */
     uint64_t signal_us, signalled_us; /* when to signal hunger next; when that was last done */
-    bool again;                       /* work was cut short: tick at once */
-    bool recheck;                     /* after replay: look for jobs that cannot end */
+    /* other shards */
+    struct channel **channel; /* owned; by number, from 1 */
+    uint32_t channels, channel_slots;
+    struct neighbour **neighbour; /* owned; in no order */
+    uint32_t neighbours;
+    struct gone_ring gone;
+    struct steal steal;
+    struct link improved;
+    uint64_t applied_us; /* time of the record RECEIVED that is being applied */
+    bool stirred;        /* there may be something to send to other shards */
+    bool again;          /* work was cut short: tick at once */
+    bool recheck;        /* after replay: look for jobs that cannot end */
     /* scratch */
     struct checked checked;
-    struct buf record, pack, joined;
+    struct buf record, pack, joined, parcel;
 };
 
 /* effect.c */
@@ -300,6 +340,7 @@ void mem_put(struct ts *ts, struct job *job, void *block, size_t size);
 struct job *job_find(const struct ts *ts, struct id id);
 struct job *job_new(struct ts *ts, const struct ts_submit *s, uint64_t content);
 void job_free(struct ts *ts, struct job *job);
+struct ts_submit job_card(const struct job *job); /* as it was submitted, without the root's arguments */
 const char *submit_check(const struct ts_submit *s);
 uint64_t submit_content(struct ts *ts, const struct ts_submit *s);
 uint64_t submit_need(const struct ts_submit *s);
@@ -322,6 +363,7 @@ void on_submit(struct ts *ts, const struct ts_event *e);
 void on_cancel(struct ts *ts, const struct ts_event *e);
 void on_forget(struct ts *ts, const struct ts_event *e);
 bool may_ask(const struct job *job, struct bytes owner);
+struct job *asked_job(struct ts *ts, const struct ts_event *e); /* NULL: the request is refused */
 
 /* task.c */
 struct spawn {
@@ -414,6 +456,15 @@ enum record_kind {
     RECORD_FORGOTTEN = 4, /* job */
     RECORD_JOB = 5,       /* snapshot: a job's state without its tasks */
     RECORD_TASK = 6,      /* snapshot: one task */
+    RECORD_MOVED = 7,     /* now job shard tasks: they leave for there */
+    RECORD_RECEIVED = 8,  /* now shard number parcels: the first has that number */
+    RECORD_CONFIRMED = 9, /* now shard number: parcels up to it have arrived */
+    RECORD_BOUND = 10,    /* now job bound: improved elsewhere */
+    RECORD_SHARD = 11,    /* snapshot: another shard, without the parcels for it */
+    RECORD_PARCEL = 12,   /* snapshot: one parcel for another shard */
+    RECORD_AWAY = 13,     /* snapshot: what a job has to do with other shards */
+    RECORD_GONE = 14,     /* snapshot: guests that are over */
+    RECORD_MAX = RECORD_GONE,
 };
 struct record {
     enum record_kind kind;
@@ -430,7 +481,17 @@ struct record {
     struct spawn spawn;                  /* TASK */
     bool waiting;                        /* TASK */
     uint32_t naddrs;                     /* TASK, full */
+    struct id shard;                     /* MOVED, RECEIVED, CONFIRMED, SHARD, PARCEL */
+    uint64_t number;                     /* of a parcel: RECEIVED, CONFIRMED, SHARD, PARCEL */
+    uint32_t index;                      /* SHARD */
+    uint64_t applied;                    /* SHARD */
+    uint32_t bound_kind;                 /* BOUND */
+    int64_t bound;                       /* BOUND */
 };
+void put_flag_i64(struct buf *b, bool has, int64_t v);
+bool get_flag_i64(struct reader *r, int64_t *v);
+void submission_put(struct buf *b, const struct ts_submit *s);
+void submission_get(struct reader *r, struct id job, struct ts_submit *s);
 void record_put(struct buf *b, const struct record *r);
 bool record_get(struct bytes b, struct record *r);
 /* The one function that changes durable state. The record has been checked against the state. */
@@ -445,6 +506,19 @@ void restore_job(struct ts *ts, const struct record *r);
 bool restore_job_fits(struct ts *ts, const struct record *r);
 void restore_task(struct ts *ts, const struct record *r);
 bool restore_task_fits(struct ts *ts, const struct record *r);
+
+/* move.c */
+void move_answered(struct ts *ts, struct job *job, uint32_t shard, uint64_t n);
+void move_drained(struct ts *ts, struct job *job, uint32_t shard, uint64_t answers);
+
+/* bound.c */
+bool bound_improve(struct job *job, uint32_t kind, int64_t bound); /* in apply */
+void bounds_tell(struct ts *ts, struct job *job);                  /* whom it concerns, if they improved */
+void bounds_held(struct ts *ts);
+void bounds_again(struct ts *ts, uint32_t shard); /* it is connected again */
+void bound_heard(struct ts *ts, const struct note *note);
+bool bound_fits(struct ts *ts, const struct record *r);
+void apply_bound_record(struct ts *ts, const struct record *r);
 
 /* commits.c */
 void on_commits(struct ts *ts, const struct ts_event *e);

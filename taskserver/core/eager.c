@@ -142,7 +142,7 @@ static void signal_hunger(struct ts *ts)
     }
     ts->signalled_us = ts->now_us;
     ts->signal_us = NEVER;
-    uint32_t wanted = wanting_count(ts);
+    uint32_t wanted = wanting_count(ts) + steal_hunger(ts);
     struct link *l = ts->busy.next, *last = ts->busy.prev;
     for (bool more = true; more && wanted; wanted--) {
         struct producer *p = list_item(l, struct producer, busy);
@@ -154,14 +154,20 @@ static void signal_hunger(struct ts *ts)
     }
 }
 
-/* Called when all that could be served was. */
+/* Called when all that could be served was. The hungry of other shards are given what is published, not what
+ * is overdue. */
 void eager(struct ts *ts)
 {
-    if (!ts->hungry || !ts->ngranted) {
+    bool hungry = ts->hungry || steal_hunger(ts);
+    if (!hungry || !ts->ngranted) {
         ts->eager_us = ts->signal_us = NEVER;
         return;
     }
     signal_hunger(ts);
+    if (!ts->hungry) {
+        ts->eager_us = NEVER;
+        return;
+    }
     if (ts->eager_us == NEVER)
         ts->eager_us = ts->eager_scan_us + SCAN_EVERY_US;
     if (ts->now_us < ts->eager_us)

@@ -150,7 +150,8 @@ static bool is_long(struct task *t)
 static uint32_t budget_us(const struct ts *ts, struct task *t)
 {
     const struct fn_stat *f = job_fn(t->job, t->fn);
-    uint64_t threads = ts->threads ? ts->threads : 1, max = ts->config.budget_max_us, budget = 0;
+    uint64_t threads = (ts->threads ? ts->threads : 1) + steal_hunger(ts), max = ts->config.budget_max_us,
+             budget = 0;
     if (!ts->config.collapse || t->crashes || is_long(t))
         return 0;
     if (ts->nready >= threads)

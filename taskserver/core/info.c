@@ -1,7 +1,7 @@
 /* Looking at the state without changing it. */
 #include "taskserver/core/core.h"
 
-static void job_info(const struct job *job, struct ts_job_info *out)
+static void job_info(const struct ts *ts, const struct job *job, struct ts_job_info *out)
 {
     struct bytes answer = bytes_of(job->answer, job->answer_len), none = {0};
     *out = (struct ts_job_info){
@@ -31,6 +31,9 @@ static void job_info(const struct job *job, struct ts_job_info *out)
         .has_max = job->has_max,
         .bound_min = job->bound_min,
         .bound_max = job->bound_max,
+        .guest = job->origin != 0,
+        .origin = channel_shard(ts, job->origin),
+        .away = job->away,
     };
     memcpy(out->module, job->module, sizeof out->module);
     memcpy(out->input, job->input, sizeof out->input);
@@ -40,7 +43,7 @@ bool ts_job_find(const struct ts *ts, struct id id, struct ts_job_info *out)
 {
     const struct job *job = job_find(ts, id);
     if (job)
-        job_info(job, out);
+        job_info(ts, job, out);
     return job != NULL;
 }
 
@@ -59,7 +62,7 @@ bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out)
         const struct job *job = ts->job[(*cursor)++];
         if (!job)
             continue;
-        job_info(job, out);
+        job_info(ts, job, out);
         if (job->state != TS_JOB_RUNNING && job->ended_lsn > ts->held)
             job_info_hide_end(out);
         return true;
@@ -80,10 +83,50 @@ bool ts_producer_next(const struct ts *ts, uint64_t *cursor, struct ts_producer_
     return false;
 }
 
+static void peer_link(const struct ts *ts, struct ts_peer_info *out)
+{
+    const struct neighbour *n = neighbour_find(ts, out->shard);
+    out->up = n != NULL;
+    out->rtt_us = n ? n->rtt_us : 0;
+}
+
+/* First those that have a number, then those that are connected and have none yet. */
+bool ts_peer_next(const struct ts *ts, uint64_t *cursor, struct ts_peer_info *out)
+{
+    uint64_t numbered = ts->channels ? ts->channels - 1 : 0;
+    *out = (struct ts_peer_info){0};
+    if (*cursor < numbered) {
+        const struct channel *c = ts->channel[++*cursor];
+        out->shard = c->shard;
+        out->given = c->given;
+        out->taken = c->taken;
+        out->unconfirmed = c->sealed - c->confirmed;
+        for (const struct parcel *p = c->first; p; p = p->next)
+            out->unconfirmed_bytes += p->len;
+        peer_link(ts, out);
+        return true;
+    }
+    while (*cursor - numbered < ts->neighbours) {
+        out->shard = ts->neighbour[(*cursor)++ - numbered]->shard;
+        peer_link(ts, out);
+        if (channel_find(ts, out->shard) == SHARDS_MAX)
+            return true;
+    }
+    return false;
+}
+
+static uint32_t guests(const struct ts *ts)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; ts->channels && i < ts->job_slots; i++)
+        n += ts->job[i] && ts->job[i]->origin;
+    return n;
+}
+
 void ts_stats(const struct ts *ts, struct ts_stats *out)
 {
     *out = (struct ts_stats){
-        .jobs = ts->njobs,
+        .jobs = ts->njobs - guests(ts),
         .tasks = ts->nready + ts->nwaiting + ts->ngranted,
         .ready = ts->nready,
         .waiting = ts->nwaiting,
@@ -119,6 +162,22 @@ static void why_ended(const struct ts *ts, const struct job *job, struct buf *te
     if (job->state != TS_JOB_DONE && job->answer_len)
         text_add(text, " Reason: %.*s", (int)job->answer_len, (const char *)job->answer);
     text_add(text, "\n");
+}
+
+static void why_away(const struct ts *ts, const struct job *job, struct buf *text)
+{
+    char hex[ID_HEX_MAX];
+    if (job->origin)
+        text_add(text, "It was submitted to another server, which lets some of its tasks run here.\n");
+    for (uint32_t i = 0; i < job->ties; i++) {
+        struct id shard = channel_shard(ts, job->tie[i].shard);
+        if (!job->tie[i].away)
+            continue;
+        id_hex(shard, hex);
+        text_add(text, "Another server has work of it: shard %s, %llu tasks and values%s.\n", hex,
+                 (unsigned long long)job->tie[i].away,
+                 neighbour_find(ts, shard) ? "" : "; it is not connected just now");
+    }
 }
 
 static uint32_t fitting_producers(const struct ts *ts, const struct job *job)
@@ -203,6 +262,7 @@ void ts_why(const struct ts *ts, struct id id, uint64_t now_us, struct buf *text
         "The job is running: %llu tasks at work, %llu ready to run, %llu waiting for values of others.\n",
         (unsigned long long)job->ngranted, (unsigned long long)job->nready,
         (unsigned long long)job->nwaiting);
+    why_away(ts, job, text);
     why_ready(ts, job, text);
     why_granted(job, now_us, text);
 }

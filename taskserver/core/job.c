@@ -144,10 +144,27 @@ struct job *job_new(struct ts *ts, const struct ts_submit *s, uint64_t content)
     list_init(&job->granting);
     list_init(&job->unheld);
     list_init(&job->watches);
+    list_init(&job->improved);
     table_insert(&ts->jobs, &ts->pool, &job->entry);
     ts->job[job->index] = job;
     ts->njobs++;
     return job;
+}
+
+struct ts_submit job_card(const struct job *job)
+{
+    struct ts_submit s = {.job = job->entry.id,
+                          .modules = job->modules,
+                          .has_input = job->has_input,
+                          .functions = job->functions,
+                          .fn = job->root_fn,
+                          .priority = job->priority,
+                          .weight = job->weight,
+                          .label = job->label,
+                          .owner = job->owner};
+    memcpy(s.module, job->module, sizeof s.module);
+    memcpy(s.input, job->input, sizeof s.input);
+    return s;
 }
 
 /* Its tasks must be gone. */
@@ -156,6 +173,7 @@ void job_free(struct ts *ts, struct job *job)
     must(job->tasks.n == 0 && list_empty(&job->watches));
     job_stop_timer(ts, job);
     list_remove(&job->unheld);
+    list_remove(&job->improved);
     table_remove(&ts->jobs, &ts->pool, &job->entry);
     if (ts->jobs.n == 0)
         table_free(&ts->jobs, &ts->pool);
@@ -164,6 +182,7 @@ void job_free(struct ts *ts, struct job *job)
     mem_put(ts, job, job->text, job->text_len);
     mem_put(ts, job, job->fn, job->fns * sizeof *job->fn);
     mem_put(ts, job, job->answer, job->answer_len);
+    move_free(ts, job);
     buf_free(&job->known);
     must(job->bytes == pool_round(sizeof *job));
     pool_put(&ts->pool, job, sizeof *job);
@@ -202,6 +221,7 @@ void job_clear(struct ts *ts, struct job *job, uint64_t now_us)
     job->bytes -= before - ts->pool.used;
     must(job->nready == 0 && job->nwaiting == 0 && job->ngranted == 0);
     tell_gone(ts, job);
+    move_ended(ts, job);
     job_stop_timer(ts, job);
     job->ended_us = now_us;
     job->ended_lsn = ts->lsn;

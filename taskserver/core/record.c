@@ -1,14 +1,14 @@
 /* Log records as bytes. docs/PROTOCOL.md has the grammar; the log, a replica and a snapshot share it. */
 #include "taskserver/core/core.h"
 
-static void put_flag_i64(struct buf *b, bool has, int64_t v)
+void put_flag_i64(struct buf *b, bool has, int64_t v)
 {
     put_u8(b, has);
     if (has)
         put_zigzag(b, v);
 }
 
-static bool get_flag_i64(struct reader *r, int64_t *v)
+bool get_flag_i64(struct reader *r, int64_t *v)
 {
     bool has = get_u8(r);
     *v = has ? get_zigzag(r) : 0;
@@ -17,7 +17,7 @@ static bool get_flag_i64(struct reader *r, int64_t *v)
 
 /* ---- Submissions ---- */
 
-static void submission_put(struct buf *b, const struct ts_submit *s)
+void submission_put(struct buf *b, const struct ts_submit *s)
 {
     put_varint(b, s->modules);
     for (uint32_t i = 0; i < s->modules; i++) {
@@ -44,7 +44,7 @@ static void raw_get(struct reader *r, void *to, size_t len)
         memcpy(to, b.data, len);
 }
 
-static void submission_get(struct reader *r, struct id job, struct ts_submit *s)
+void submission_get(struct reader *r, struct id job, struct ts_submit *s)
 {
     *s = (struct ts_submit){.job = job, .modules = (uint32_t)get_varint_max(r, TS_MODULES_MAX)};
     for (uint32_t i = 0; i < s->modules; i++) {
@@ -161,7 +161,7 @@ static void task_put(struct buf *b, const struct record *r)
     put_id(b, r->task);
     put_varint(b, r->spawn.fn);
     put_id(b, r->spawn.home.task);
-    put_varint(b, r->spawn.home.slot);
+    put_varint(b, addr_word(r->spawn.home));
     put_varint(b, r->spawn.nslots);
     put_varint(b, r->spawn.depth);
     put_zigzag(b, r->spawn.priority);
@@ -176,8 +176,8 @@ static void task_get(struct reader *in, struct record *r)
 {
     r->task = r->spawn.id = get_id(in);
     r->spawn.fn = (uint32_t)get_varint_max(in, FN_MAX);
-    r->spawn.home.task = get_id(in);
-    r->spawn.home.slot = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
+    struct id home = get_id(in);
+    r->spawn.home = addr_of(home, (uint32_t)get_varint_max(in, UINT32_MAX));
     r->spawn.nslots = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
     r->spawn.depth = (uint32_t)get_varint_max(in, UINT32_MAX);
     r->spawn.priority = (int32_t)get_zigzag(in);
@@ -186,6 +186,68 @@ static void task_get(struct reader *in, struct record *r)
     r->waiting = get_u8(in);
     r->naddrs = (uint32_t)get_varint_max(in, CX_SLOTS_MAX);
     r->body = get_bytes(in, SIZE_MAX);
+}
+
+/* ---- Records of other shards: the rest of each is its body ---- */
+
+static void rest_put(struct buf *b, const struct record *r)
+{
+    buf_add(b, r->body.data, r->body.len);
+}
+static void rest_get(struct reader *in, struct record *r)
+{
+    r->body = get_raw(in, (size_t)(in->end - in->at));
+}
+
+static void moved_put(struct buf *b, const struct record *r)
+{
+    put_id(b, r->shard);
+    rest_put(b, r);
+}
+static void moved_get(struct reader *in, struct record *r)
+{
+    r->shard = get_id(in);
+    rest_get(in, r);
+}
+
+static void numbered_put(struct buf *b, const struct record *r)
+{
+    put_id(b, r->shard);
+    put_varint(b, r->number);
+    rest_put(b, r);
+}
+static void numbered_get(struct reader *in, struct record *r)
+{
+    r->shard = get_id(in);
+    r->number = get_varint(in);
+    rest_get(in, r);
+}
+
+static void bound_put(struct buf *b, const struct record *r)
+{
+    put_u8(b, (uint8_t)r->bound_kind);
+    put_zigzag(b, r->bound);
+}
+static void bound_get(struct reader *in, struct record *r)
+{
+    r->bound_kind = get_u8(in);
+    r->bound = get_zigzag(in);
+    in->bad |= r->bound_kind != CX_BOUND_MIN && r->bound_kind != CX_BOUND_MAX;
+}
+
+static void shard_put(struct buf *b, const struct record *r)
+{
+    put_id(b, r->shard);
+    put_varint(b, r->index);
+    put_varint(b, r->number);
+    put_varint(b, r->applied);
+}
+static void shard_get(struct reader *in, struct record *r)
+{
+    r->shard = get_id(in);
+    r->index = (uint32_t)get_varint_max(in, SHARDS_MAX);
+    r->number = get_varint(in);
+    r->applied = get_varint(in);
 }
 
 static const struct {
@@ -198,6 +260,14 @@ static const struct {
     [RECORD_FORGOTTEN] = {forgotten_put, forgotten_get},
     [RECORD_JOB] = {job_put, job_get},
     [RECORD_TASK] = {task_put, task_get},
+    [RECORD_MOVED] = {moved_put, moved_get},
+    [RECORD_RECEIVED] = {numbered_put, numbered_get},
+    [RECORD_CONFIRMED] = {numbered_put, numbered_get},
+    [RECORD_BOUND] = {bound_put, bound_get},
+    [RECORD_SHARD] = {shard_put, shard_get},
+    [RECORD_PARCEL] = {numbered_put, numbered_get},
+    [RECORD_AWAY] = {rest_put, rest_get},
+    [RECORD_GONE] = {rest_put, rest_get},
 };
 
 void record_put(struct buf *b, const struct record *r)
@@ -214,7 +284,7 @@ bool record_get(struct bytes b, struct record *r)
     *r = (struct record){.kind = get_u8(&in)};
     r->now_us = get_varint(&in);
     r->job = get_id(&in);
-    if (in.bad || r->kind < RECORD_SUBMITTED || r->kind > RECORD_TASK)
+    if (in.bad || r->kind < RECORD_SUBMITTED || r->kind > RECORD_MAX)
         return false;
     codec[r->kind].get(&in, r);
     return !in.bad && in.at == in.end;

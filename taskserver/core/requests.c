@@ -10,7 +10,9 @@ bool may_ask(const struct job *job, struct bytes owner)
 /* A submission that was seen before is answered again: its reply may have been lost. */
 static void submit_again(struct ts *ts, const struct ts_event *e, const struct job *job)
 {
-    if (job->content == submit_content(ts, e->u.submit))
+    if (job->origin)
+        reply(ts, e, job->submit_lsn, CX_EEXIST, "a job of this id was submitted to another server");
+    else if (job->content == submit_content(ts, e->u.submit))
         reply(ts, e, job->submit_lsn, CX_OK, "%s", "");
     else
         reply(ts, e, job->submit_lsn, CX_EEXIST, "this job id is taken by another job");
@@ -54,12 +56,12 @@ void on_submit(struct ts *ts, const struct ts_event *e)
 }
 
 /* The job asked for, if it exists and the asker may; otherwise the request is refused. */
-static struct job *asked_job(struct ts *ts, const struct ts_event *e)
+struct job *asked_job(struct ts *ts, const struct ts_event *e)
 {
     struct job *job = job_find(ts, e->job);
-    if (job && may_ask(job, e->u.owner))
+    if (job && !job->origin && may_ask(job, e->u.owner))
         return job;
-    if (job)
+    if (job && !job->origin)
         reply(ts, e, job->submit_lsn, CX_EAUTH, "the job belongs to somebody else");
     else
         reply(ts, e, ts->forgotten_lsn, CX_ENOTFOUND, "no such job here");

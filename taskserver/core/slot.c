@@ -65,6 +65,10 @@ void slot_put(struct ts *ts, struct task *t, uint32_t slot, const struct val *v)
 /* A value for a task that is gone, or full, is dropped: the one that counts was there before. */
 void slot_set(struct ts *ts, struct job *job, struct addr at, const struct val *v)
 {
+    if (at.shard) {
+        move_slot(ts, job, at, v);
+        return;
+    }
     if (id_is_zero(at.task)) {
         result_set(ts, job, v);
         return;
@@ -103,7 +107,7 @@ void fire_all(struct ts *ts, struct job *job)
         if (!value_of(ts, t, &v))
             break;
         ts->firing = t->next;
-        struct addr home = {t->home_task, t->home_slot};
+        struct addr home = task_addr(t, 0);
         task_remove(ts, t);
         slot_set(ts, job, home, &v);
     }

@@ -24,15 +24,7 @@ static void emit_job(struct emitting *e, const struct job *job)
         .kind = RECORD_JOB,
         .now_us = job->submitted_us,
         .job = job->entry.id,
-        .submit = {.job = job->entry.id,
-                   .modules = job->modules,
-                   .has_input = job->has_input,
-                   .functions = job->functions,
-                   .fn = job->root_fn,
-                   .priority = job->priority,
-                   .weight = job->weight,
-                   .label = job->label,
-                   .owner = job->owner},
+        .submit = job_card(job),
         .content = job->content,
         .state = job->state,
         .body = bytes_of(job->answer, job->answer_len),
@@ -45,9 +37,40 @@ static void emit_job(struct emitting *e, const struct job *job)
         .bound_min = job->bound_min,
         .bound_max = job->bound_max,
     };
-    memcpy(r.submit.module, job->module, sizeof job->module);
-    memcpy(r.submit.input, job->input, sizeof job->input);
     emit_record(e, &r);
+}
+
+static void emit_away(struct emitting *e, const struct job *job)
+{
+    if (!job->origin && !job->ties)
+        return;
+    buf_clear(&e->body);
+    put_away(&e->body, job);
+    emit_record(e, &(struct record){.kind = RECORD_AWAY, .job = job->entry.id, .body = buf_bytes(&e->body)});
+}
+
+static void emit_channel(struct emitting *e, const struct channel *c)
+{
+    uint64_t number = c->confirmed;
+    emit_record(e, &(struct record){.kind = RECORD_SHARD,
+                                    .shard = c->shard,
+                                    .index = c->index,
+                                    .number = number,
+                                    .applied = c->applied});
+    for (const struct parcel *p = c->first; p; p = p->next)
+        emit_record(e, &(struct record){.kind = RECORD_PARCEL,
+                                        .shard = c->shard,
+                                        .number = ++number,
+                                        .body = bytes_of(p->data, p->len)});
+}
+
+static void emit_gone(struct emitting *e, const struct ts *ts)
+{
+    if (!ts->gone.n)
+        return;
+    buf_clear(&e->body);
+    put_gone(&e->body, ts);
+    emit_record(e, &(struct record){.kind = RECORD_GONE, .body = buf_bytes(&e->body)});
 }
 
 static void put_cells(struct buf *b, const struct task *t)
@@ -102,11 +125,15 @@ static void emit_task(void *ctx, struct entry *entry)
 void ts_snapshot(const struct ts *ts, void (*emit)(void *ctx, struct bytes record), void *ctx)
 {
     struct emitting e = {.emit = emit, .ctx = ctx};
+    for (uint32_t i = 1; i < ts->channels; i++)
+        emit_channel(&e, ts->channel[i]);
+    emit_gone(&e, ts);
     for (uint32_t i = 0; i < ts->job_slots; i++) {
         e.job = ts->job[i];
         if (!e.job)
             continue;
         emit_job(&e, e.job);
+        emit_away(&e, e.job);
         table_each(&e.job->tasks, emit_task, &e);
     }
     buf_free(&e.record);
@@ -139,11 +166,18 @@ void restore_job(struct ts *ts, const struct record *r)
 
 /* ---- Reading: a task ---- */
 
-static bool payload_fits(const struct record *r)
+static bool shard_known(const struct ts *ts, struct addr a)
+{
+    return a.shard == 0 || a.shard < ts->channels;
+}
+
+static bool payload_fits(const struct ts *ts, const struct record *r)
 {
     struct reader in = reader_of(r->body);
     uint32_t naddrs = 0;
-    get_raw(&in, (size_t)r->naddrs * ADDR_BYTES);
+    struct bytes addrs = get_raw(&in, (size_t)r->naddrs * ADDR_BYTES);
+    for (size_t at = 0; at < addrs.len; at += ADDR_BYTES)
+        in.bad |= !shard_known(ts, addr_get(addrs.data + at));
     for (uint32_t i = 0; i < r->spawn.nslots && !in.bad; i++)
         naddrs += get_value(&in).type == CX_ADDR;
     return !in.bad && in.at == in.end && naddrs == r->naddrs;
@@ -178,14 +212,14 @@ static bool get_cell(struct reader *in, uint32_t *slot, struct val *v)
     return !in->bad;
 }
 
-static bool cells_fit(const struct record *r)
+static bool cells_fit(const struct ts *ts, const struct record *r)
 {
     struct reader in = reader_of(r->body);
     int64_t last = -1;
     uint32_t slot, set = 0;
     struct val v;
     for (; reader_more(&in); last = slot, set++)
-        if (!get_cell(&in, &slot, &v) || slot >= r->spawn.nslots || slot <= last)
+        if (!get_cell(&in, &slot, &v) || slot >= r->spawn.nslots || slot <= last || !shard_known(ts, v.at))
             return false;
     return set < r->spawn.nslots;
 }
@@ -195,11 +229,11 @@ bool restore_task_fits(struct ts *ts, const struct record *r)
     struct job *job = job_find(ts, r->job);
     uint32_t fn = r->spawn.fn;
     if (!job || job->state != TS_JOB_RUNNING || task_find(job, r->task) || fn == 0 ||
-        fn >= FN_FIRST + job->fns)
+        fn >= FN_FIRST + job->fns || !shard_known(ts, r->spawn.home))
         return false;
     if (!r->waiting)
-        return !fn_is_well_known(fn) && r->body.len <= UINT32_MAX / 2 && payload_fits(r);
-    return task_folds(fn) ? fold_fits(r) : cells_fit(r);
+        return !fn_is_well_known(fn) && r->body.len <= UINT32_MAX / 2 && payload_fits(ts, r);
+    return task_folds(fn) ? fold_fits(r) : cells_fit(ts, r);
 }
 
 static void restore_waiting(struct ts *ts, struct task *t, struct reader in)

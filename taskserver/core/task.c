@@ -8,22 +8,24 @@ void addr_put(uint8_t *at, struct addr a)
 {
     memcpy(at, &a.task.hi, 8);
     memcpy(at + 8, &a.task.lo, 8);
-    memcpy(at + 16, &a.slot, 4);
+    uint32_t word = addr_word(a);
+    memcpy(at + 16, &word, 4);
 }
 
 struct addr addr_get(const uint8_t *at)
 {
-    struct addr a;
-    memcpy(&a.task.hi, at, 8);
-    memcpy(&a.task.lo, at + 8, 8);
-    memcpy(&a.slot, at + 16, 4);
-    return a;
+    struct id task;
+    uint32_t word;
+    memcpy(&task.hi, at, 8);
+    memcpy(&task.lo, at + 8, 8);
+    memcpy(&word, at + 16, 4);
+    return addr_of(task, word);
 }
 
 struct addr task_addr(const struct task *t, uint32_t index)
 {
     if (index == 0)
-        return (struct addr){t->home_task, t->home_slot};
+        return addr_of(t->home_task, t->home_word);
     must(t->state != TASK_WAITING && index <= t->open);
     return addr_get(t->payload + (size_t)(index - 1) * ADDR_BYTES);
 }
@@ -31,7 +33,7 @@ struct addr task_addr(const struct task *t, uint32_t index)
 /* Law 6: the same name with another content is another task. */
 uint64_t task_hash(const struct task *t)
 {
-    uint64_t head[5] = {t->fn, t->nslots, t->home_task.hi, t->home_task.lo, t->home_slot};
+    uint64_t head[5] = {t->fn, t->nslots, t->home_task.hi, t->home_task.lo, t->home_word};
     return hash64(t->payload, t->payload_len, hash64(head, sizeof head, 0));
 }
 
@@ -87,7 +89,7 @@ static struct task *task_new(struct ts *ts, struct job *job, const struct spawn 
         .entry.id = s->id,
         .job = job,
         .home_task = s->home.task,
-        .home_slot = s->home.slot,
+        .home_word = addr_word(s->home),
         .fn = (uint8_t)s->fn,
         .nslots = s->nslots,
         .depth = s->depth,

@@ -14,6 +14,8 @@ struct ts *ts_new(const struct ts_config *config)
     ts->out = &ts->quiet;
     ts->eager_us = ts->signal_us = NEVER;
     list_init(&ts->granting);
+    list_init(&ts->improved);
+    steal_init(ts);
     list_init(&ts->unheld);
     list_init(&ts->busy);
     list_init(&ts->watches);
@@ -40,6 +42,9 @@ void ts_free(struct ts *ts)
         if (ts->job[i])
             job_drop(ts, ts->job[i]);
     producers_free(ts);
+    neighbours_free(ts);
+    channels_free(ts);
+    free(ts->gone.at);
     ts_effects_free(&ts->quiet);
     free(ts->job);
     free(ts->checked.name);
@@ -47,6 +52,7 @@ void ts_free(struct ts *ts)
     buf_free(&ts->record);
     buf_free(&ts->pack);
     buf_free(&ts->joined);
+    buf_free(&ts->parcel);
     pool_free(&ts->pool);
     free(ts);
 }
@@ -80,6 +86,7 @@ static void scratch_trim(struct ts *ts)
     buf_reset(&ts->record, SCRATCH_KEPT_MAX);
     buf_reset(&ts->pack, SCRATCH_KEPT_MAX);
     buf_reset(&ts->joined, SCRATCH_KEPT_MAX);
+    buf_reset(&ts->parcel, SCRATCH_KEPT_MAX);
 }
 
 void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out)
@@ -98,6 +105,10 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
         [TS_FORGET] = on_forget,
         [TS_HELD] = client_held,
         [TS_CLIENT_LEFT] = client_left,
+        [TS_PEER_UP] = on_peer_up,
+        [TS_PEER_DOWN] = on_peer_down,
+        [TS_PEER_MSG] = on_peer_msg,
+        [TS_PEER_RTT] = on_peer_rtt,
     };
     must(event->kind < sizeof handler / sizeof handler[0]);
     if (event->now_us > ts->now_us)
@@ -106,6 +117,10 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
     recheck_jobs(ts);
     handler[event->kind](ts, event);
     serve(ts);
+    if (ts->neighbours) {
+        steal(ts);
+        neighbours_send(ts);
+    }
     scratch_trim(ts);
     ts->out = &ts->quiet;
 }
@@ -115,6 +130,7 @@ uint64_t ts_due(const struct ts *ts)
     uint64_t due = ts->timers.first ? ts->timers.first->hi : NEVER;
     due = ts->eager_us < due ? ts->eager_us : due;
     due = ts->signal_us < due ? ts->signal_us : due;
+    due = ts->steal.due_us < due ? ts->steal.due_us : due;
     return ts->again || ts->recheck ? ts->now_us : due;
 }
 

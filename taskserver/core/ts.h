@@ -24,12 +24,21 @@
 #define TS_REASON_MAX     MESSAGE_TEXT_MAX
 #define TS_POISON_CRASHES 3
 
+/* Whom a shard with idle producers asks for work. */
+enum ts_steal {
+    TS_STEAL_NONE,    /* nobody; others may still ask here */
+    TS_STEAL_RANDOM,  /* any other shard */
+    TS_STEAL_LATENCY, /* the nearest first: round trips up to 10, 100, 250 ms and above; any within a group */
+};
+
 struct ts_config {
     uint64_t memory_max;    /* bytes for jobs, tasks and results together; 0: no limit */
     uint64_t seed;          /* of whatever is to look random */
     uint64_t result_ttl_us; /* how long an unfetched result is kept; 0: until it is forgotten */
     uint32_t budget_max_us; /* longest collapse budget given with a grant */
     uint32_t jobs_max;      /* 0: no limit */
+    struct id shard;        /* this one; zero: there are no others */
+    enum ts_steal steal;
     bool collapse; /* false: every budget is 0 and every task a commit of its own (benchmarks, oracle) */
 };
 
@@ -70,6 +79,10 @@ enum ts_event_kind {
     TS_FORGET,      /* the result has been fetched, it may go */
     TS_HELD,        /* the log up to lsn is as durable as is configured (law 8) */
     TS_CLIENT_LEFT, /* its watches and unsent replies go; its number may be used again */
+    TS_PEER_UP,     /* another shard of the network is connected; again: over a new connection */
+    TS_PEER_DOWN,
+    TS_PEER_MSG, /* from another shard: what a TS_FX_PEER there gave, in order and once a connection */
+    TS_PEER_RTT, /* the round trip to it has changed */
 };
 
 struct ts_event {
@@ -92,6 +105,11 @@ struct ts_event {
         const struct ts_submit *submit;
         struct bytes owner; /* CANCEL, WATCH, FORGET: who asks; empty: may do all (admin) */
         uint64_t lsn;
+        struct { /* PEER: another shard */
+            struct id shard;
+            uint64_t rtt_us;    /* UP, RTT */
+            struct bytes bytes; /* MSG */
+        } other;
     } u;
 };
 
@@ -108,7 +126,11 @@ enum ts_effect_kind {
     TS_FX_REPLY,    /* to client peer, request req: code and text (SUBMIT, CANCEL, FORGET, refused WATCH) */
     TS_FX_PROGRESS, /* to client peer watching job: look it up with ts_job_find */
     TS_FX_RESULT,   /* to client peer watching job: it has ended: look it up with ts_job_find */
-    TS_FX_LOG,      /* append data (one record) to the log; lsn is its number */
+    TS_FX_PEER,     /* to another shard, if it is connected still: data is a message; drop it otherwise */
+    TS_FX_PEER_FAULT, /* the other shard sent what is not allowed: text says what; close that connection */
+    TS_FX_GUEST, /* tasks of job came from another shard, for the first time: its module and input are there
+                  */
+    TS_FX_LOG,   /* append data (one record) to the log; lsn is its number */
 };
 
 struct ts_effect {
@@ -116,7 +138,10 @@ struct ts_effect {
     uint32_t peer;
     uint64_t req;
     struct id job;
-    struct id task;
+    union {
+        struct id task;
+        struct id shard; /* PEER, PEER_FAULT, GUEST */
+    };
     int code; /* enum cx_err */
     uint32_t bound_kind;
     int64_t bound;
@@ -193,6 +218,19 @@ struct ts_job_info {
     uint64_t bytes;                         /* memory held */
     bool has_min, has_max;
     int64_t bound_min, bound_max;
+    /* Other shards. A guest is a job of another shard that has tasks here: it is looked at to run it, and to
+     * keep its module and input, but is nobody's to watch, and not counted or listed as a job. */
+    bool guest;
+    struct id origin; /* of a guest: its home */
+    uint64_t away;    /* tasks and values sent to other shards that are not answered yet */
+};
+/* Another shard. */
+struct ts_peer_info {
+    struct id shard;
+    bool up;
+    uint64_t rtt_us;
+    uint64_t unconfirmed, unconfirmed_bytes; /* parcels that it has not confirmed */
+    uint64_t given, taken;                   /* tasks, since this server began */
 };
 struct ts_producer_info {
     uint32_t peer;
@@ -207,9 +245,10 @@ struct ts_stats {
 
 bool ts_job_find(const struct ts *ts, struct id job, struct ts_job_info *out);
 /* Walks: start with *cursor = 0; false when there is no more. A job whose end is not held yet is shown as
- * running, so that a listing may be given away at once (law 8). */
+ * running, so that a listing may be given away at once (law 8). Guests are among them, and marked. */
 bool ts_job_next(const struct ts *ts, uint64_t *cursor, struct ts_job_info *out);
 bool ts_producer_next(const struct ts *ts, uint64_t *cursor, struct ts_producer_info *out);
+bool ts_peer_next(const struct ts *ts, uint64_t *cursor, struct ts_peer_info *out);
 void ts_stats(const struct ts *ts, struct ts_stats *out);
 /* What a job waits for, in words for a person: up to a few lines. */
 void ts_why(const struct ts *ts, struct id job, uint64_t now_us, struct buf *text);

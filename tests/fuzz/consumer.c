@@ -63,6 +63,7 @@ static void event(struct world *w, struct reader *r)
                              .data = text,
                              .address = text,
                              .network = text,
+                             .shard = {0, (uint64_t)(link % 3)},
                              .state = code % 4,
                              .progress = link & 128 ? &p : NULL};
     w->now += code * 1000u;

@@ -705,6 +705,9 @@ static void effect(struct world *w, const struct ts_effect *fx)
     case TS_FX_FAULT:
     case TS_FX_BOUND:
     case TS_FX_HUNGRY:
+    case TS_FX_PEER: /* there is one shard: net-sim has several */
+    case TS_FX_PEER_FAULT:
+    case TS_FX_GUEST:
         break;
     }
 }

@@ -25,7 +25,8 @@ struct rig {
     struct ts_effects fx; /* of the last step */
     uint64_t now;
     struct rig_records log;
-    bool hold; /* TS_HELD is sent by the test itself */
+    bool hold;                   /* TS_HELD is sent by the test itself */
+    void (*seen)(struct rig *r); /* looks at the effects after each step; may be NULL */
 };
 
 /* Well-known numbers and the functions of the test's module: a, b, c. */
@@ -61,11 +62,12 @@ static inline void rig_step(struct rig *r, struct ts_event e)
 {
     ts_effects_clear(&r->fx);
     rig_step_more(r, &e);
-    if (r->hold || e.kind == TS_HELD)
-        return;
     /* As a shell without a journal: the log is held as soon as it is written. Its effects join the step's. */
     struct ts_event held = {.kind = TS_HELD, .u.lsn = ts_lsn(r->ts)};
-    rig_step_more(r, &held);
+    if (!r->hold && e.kind != TS_HELD)
+        rig_step_more(r, &held);
+    if (r->seen)
+        r->seen(r);
 }
 
 static inline int rig_order(const void *a, const void *b)

@@ -1,0 +1,241 @@
+/* Stealing work from other shards, and being stolen from. */
+#include "taskserver/core/core.h"
+
+#define ASK_A_THREAD  2u /* tasks asked for, for each idle thread */
+#define ASK_MAX       1024u
+#define GAP_MIN_US    1000u /* between two rounds in which nobody had anything */
+#define GAP_MAX_US    1000000u
+#define PATIENCE_US   1000000u /* an answer may wait for the log to be held */
+#define KEEP_US       50000u   /* tasks are not given back sooner to the one they came from */
+#define HUNGER_US     100000u
+#define SOME_EVERY_US 2000u
+
+void steal_init(struct ts *ts)
+{
+    struct id shard = ts->config.shard;
+    ts->steal = (struct steal){
+        .chance = hash64(&shard, sizeof shard, ts->config.seed), .gap_us = GAP_MIN_US, .due_us = NEVER};
+}
+
+/* ---- Whom to ask ---- */
+
+static uint32_t latency_group(uint64_t rtt_us)
+{
+    return (rtt_us > 10000) + (rtt_us > 100000) + (rtt_us > 250000);
+}
+
+/* The least is asked first; among equals chance decides. */
+static uint32_t rank(const struct ts *ts, const struct neighbour *n)
+{
+    return ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
+}
+
+static uint64_t chance(struct ts *ts, uint64_t below)
+{
+    uint64_t *s = &ts->steal.chance;
+    *s = hash64(s, sizeof *s, 1);
+    return *s % below;
+}
+
+static struct neighbour *choose(struct ts *ts)
+{
+    struct neighbour *best = NULL;
+    uint64_t equals = 0;
+    for (uint32_t i = 0; i < ts->neighbours; i++) {
+        struct neighbour *n = ts->neighbour[i];
+        if (n->tried || n->faulted || (best && rank(ts, n) > rank(ts, best)))
+            continue;
+        equals = best && rank(ts, n) == rank(ts, best) ? equals + 1 : 1;
+        if (chance(ts, equals) == 0)
+            best = n;
+    }
+    return best;
+}
+
+static void new_round(struct ts *ts)
+{
+    for (uint32_t i = 0; i < ts->neighbours; i++)
+        ts->neighbour[i]->tried = false;
+}
+
+/* ---- Asking ---- */
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static void want_arch(struct want *w, const struct arch *arch)
+{
+    uint32_t before = w->tasks;
+    for (const struct link *l = arch->idle.next; l != &arch->idle && w->tasks < ASK_MAX; l = l->next) {
+        const struct producer *p = list_item(l, const struct producer, served);
+        w->tasks += ASK_A_THREAD * least(p->threads - p->granted, ASK_MAX);
+    }
+    if (w->tasks > before && w->arches < WANT_ARCHES_MAX)
+        memcpy(w->arch[w->arches++], arch->name, sizeof arch->name);
+}
+
+/* What the idle threads here could do with: nothing while there are ready tasks, or memory is short. */
+static struct want wanted(const struct ts *ts)
+{
+    struct want w = {0};
+    if (ts->nready || (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2))
+        return w;
+    for (uint32_t i = 0; i < ts->arches; i++)
+        want_arch(&w, ts->arch[i]);
+    w.tasks = least(w.tasks, ASK_MAX);
+    return w;
+}
+
+static void ask(struct ts *ts, const struct want *want)
+{
+    struct steal *s = &ts->steal;
+    struct neighbour *n = choose(ts);
+    if (!n) {
+        new_round(ts);
+        s->next_us = ts->now_us + s->gap_us;
+        s->gap_us = s->gap_us * 2 < GAP_MAX_US ? s->gap_us * 2 : GAP_MAX_US;
+        s->due_us = s->next_us;
+        return;
+    }
+    n->tried = true;
+    s->asked = n;
+    s->patience_us = s->due_us = ts->now_us + PATIENCE_US + 2 * n->rtt_us;
+    neighbour_note(ts, n, &(struct note){.kind = NOTE_WANT, .want = *want});
+}
+
+static void steal_seek(struct ts *ts)
+{
+    struct steal *s = &ts->steal;
+    struct want want = wanted(ts);
+    if (!want.tasks)
+        return;
+    if (s->asked && ts->now_us < s->patience_us) {
+        s->due_us = s->patience_us;
+        return;
+    }
+    s->asked = NULL;
+    if (ts->now_us < s->next_us)
+        s->due_us = s->next_us;
+    else
+        ask(ts, &want);
+}
+
+void steal_refused(struct ts *ts, struct neighbour *n)
+{
+    if (ts->steal.asked == n)
+        ts->steal.asked = NULL;
+}
+
+void steal_invited(struct ts *ts, struct neighbour *n)
+{
+    n->tried = false;
+    ts->steal.next_us = 0;
+    ts->steal.gap_us = GAP_MIN_US;
+}
+
+void steal_given(struct ts *ts, struct neighbour *n)
+{
+    steal_refused(ts, n);
+    steal_invited(ts, n);
+    new_round(ts);
+}
+
+void steal_found(struct ts *ts, struct neighbour *n)
+{
+    steal_invited(ts, n);
+}
+
+void steal_lost(struct ts *ts, struct neighbour *n)
+{
+    steal_refused(ts, n);
+}
+
+/* ---- Giving ---- */
+
+static bool job_fits_want(const struct job *job, const struct want *want)
+{
+    struct arch arch = {0};
+    for (uint32_t i = 0; i < want->arches; i++) {
+        memcpy(arch.name, want->arch[i], sizeof arch.name);
+        if (job_fits(job, &arch))
+            return true;
+    }
+    return false;
+}
+
+/* How many of this job's ready tasks go: half, where there is somebody here to run the others. What came from
+ * there just now is not sent back: two idle shards would play ball with it. */
+static uint32_t gift(const struct ts *ts, const struct job *job, const struct neighbour *n,
+                     const struct want *want)
+{
+    if (job->came_from && id_equal(ts->channel[job->came_from]->shard, n->shard) &&
+        ts->now_us < job->came_us + KEEP_US)
+        return 0;
+    if (!job_fits_want(job, want))
+        return 0;
+    uint64_t give = ts->threads ? job->nready - job->nready / 2 : job->nready;
+    return (uint32_t)(give < want->tasks ? give : want->tasks);
+}
+
+static struct job *gift_job(const struct ts *ts, const struct neighbour *n, const struct want *want)
+{
+    for (const struct knot *k = ts->share.first; k; k = tree_after(&ts->share, k->hi, k->lo)) {
+        struct job *job = list_item(k, struct job, share);
+        if (gift(ts, job, n, want))
+            return job;
+    }
+    return NULL;
+}
+
+void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want)
+{
+    struct job *job = want->tasks && channel_room(ts, 1) ? gift_job(ts, n, want) : NULL;
+    n->hunger.open = false;
+    n->hunger.until_us = 0;
+    if (job && move_tasks(ts, job, n->shard, gift(ts, job, n, want)))
+        return;
+    n->hunger.want = *want;
+    n->hunger.open = want->tasks > 0;
+    n->hunger.until_us = ts->now_us + HUNGER_US;
+    neighbour_note(ts, n, &(struct note){.kind = NOTE_NONE});
+}
+
+uint32_t steal_hunger(const struct ts *ts)
+{
+    uint32_t threads = 0;
+    for (uint32_t i = 0; i < ts->neighbours; i++) {
+        const struct hunger *h = &ts->neighbour[i]->hunger;
+        if (h->until_us > ts->now_us)
+            threads += (h->want.tasks + ASK_A_THREAD - 1) / ASK_A_THREAD;
+    }
+    return threads;
+}
+
+/* Those who asked in vain are told when there is something. */
+static void steal_invite(struct ts *ts)
+{
+    for (uint32_t i = 0; i < ts->neighbours && ts->nready; i++) {
+        struct neighbour *n = ts->neighbour[i];
+        struct hunger *h = &n->hunger;
+        if (!h->open || !gift_job(ts, n, &h->want))
+            continue;
+        if (ts->now_us < h->told_us + SOME_EVERY_US) {
+            uint64_t due_us = h->told_us + SOME_EVERY_US;
+            ts->steal.due_us = due_us < ts->steal.due_us ? due_us : ts->steal.due_us;
+            continue;
+        }
+        h->open = false;
+        h->told_us = ts->now_us;
+        neighbour_note(ts, n, &(struct note){.kind = NOTE_SOME});
+    }
+}
+
+void steal(struct ts *ts)
+{
+    ts->steal.due_us = NEVER;
+    if (ts->config.steal != TS_STEAL_NONE)
+        steal_seek(ts);
+    steal_invite(ts);
+}
