@@ -26,7 +26,6 @@ struct other {
     char name[IDENTITY_NAME_MAX + 1];
     char addresses[ADDRESSES_BYTES];
     struct blobfetch *fetch; /* owned; NULL: nothing of it was ever wanted */
-    unsigned fetch_at;       /* which address it asks */
 };
 
 /* What binds one of our shards to one elsewhere. */
@@ -176,14 +175,11 @@ void peer_fault(struct shard *s, const struct ts_effect *fx)
 static void want_blob(struct peering *n, struct other *from, const uint8_t *sha256)
 {
     struct taskserver *server = n->server;
-    char address[ADDRESSES_BYTES];
     if (blobs_have(server->blobs, sha256, taskserver_now(server)))
         return;
     if (!from->fetch)
-        from->fetch =
-            blobfetch_new(server->rpc, server->config.me, server->blobs, taskserver_blob_came, server);
-    address_at(from->addresses, from->fetch_at, address, sizeof address);
-    blobfetch_address(from->fetch, address);
+        from->fetch = taskserver_fetch(server);
+    blobfetch_address(from->fetch, from->addresses);
     blobfetch_want(from->fetch, sha256);
 }
 
@@ -200,7 +196,7 @@ void peer_guest(struct shard *s, const struct ts_effect *fx)
         want_blob(n, from, job.input);
 }
 
-bool peering_bring(const struct peering *n, const uint8_t *sha256)
+bool peering_brings(const struct peering *n, const uint8_t *sha256)
 {
     for (size_t i = 0; i < n->n; i++)
         if (n->other[i].fetch && blobfetch_wanted(n->other[i].fetch, sha256))

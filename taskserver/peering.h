@@ -20,7 +20,7 @@ void peering_know(struct peering *n, const char *name, const char *addresses);
 /* Where that shard may be served, a comma list; "" when it is not known. */
 const char *peering_addresses(const struct peering *n, struct id shard);
 /* True while this blob is on its way here, for tasks that came from another shard. */
-bool peering_bring(const struct peering *n, const uint8_t *sha256);
+bool peering_brings(const struct peering *n, const uint8_t *sha256);
 /* The shard is not served here any more. */
 void peering_close(struct peering *n, const struct shard *shard);
 /* Dials and measures what is due; returns when to call again. */

@@ -177,12 +177,34 @@ static int open_shards(struct taskserver *s, char *why)
     return 0;
 }
 
-void taskserver_blob_came(void *ctx, const uint8_t *sha256)
+static void blob_came(void *ctx, const uint8_t *sha256)
 {
     struct taskserver *s = ctx;
     for (size_t i = 0; i < s->shards; i++)
         if (s->shard[i].replica)
             shard_blob(&s->shard[i], sha256);
+    blob_came_for_streams(s);
+}
+
+static uint64_t store_now(void *ctx)
+{
+    return taskserver_now(ctx);
+}
+
+struct blobfetch *taskserver_fetch(struct taskserver *s)
+{
+    return blobfetch_new(&(struct blobfetch_config){.rpc = s->rpc,
+                                                    .me = s->config.me,
+                                                    .blobs = s->blobs,
+                                                    .now = store_now,
+                                                    .ready = blob_came,
+                                                    .ctx = s});
+}
+
+bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256)
+{
+    return (s->fetch && blobfetch_wanted(s->fetch, sha256)) ||
+           (s->peering && peering_brings(s->peering, sha256));
 }
 
 static int open_state(struct taskserver *s, char *why)
@@ -200,7 +222,7 @@ static int open_state(struct taskserver *s, char *why)
     if (!code && s->config.sibling)
         code = open_sibling(s, why);
     if (!code && s->sibling) {
-        s->fetch = blobfetch_new(s->rpc, s->config.me, s->blobs, taskserver_blob_came, s);
+        s->fetch = taskserver_fetch(s);
         blobfetch_address(s->fetch, sibling_address(s->sibling));
     }
     if (!code && s->config.broker)

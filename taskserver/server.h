@@ -71,8 +71,12 @@ void taskserver_free(struct taskserver *s);
 struct shard *taskserver_shard(struct taskserver *s, struct id id);
 /* Ends all streams that are for this shard: it is no longer served here. */
 void taskserver_close(struct taskserver *s, const struct shard *shard, const char *why);
-/* A blob that was fetched is here, or given up. */
-void taskserver_blob_came(void *server, const uint8_t *sha256);
+/* What brings blobs here from one other server; its address is to be set. */
+struct blobfetch *taskserver_fetch(struct taskserver *s);
+/* True while this blob is on its way here from another server. */
+bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256);
+/* blobstream.c: gets that waited for blobs that were being brought are looked at again. */
+void blob_came_for_streams(struct taskserver *s);
 uint64_t taskserver_now(const struct taskserver *s); /* wall time that never goes back */
 
 /* The kinds of stream, and the effects that concern each. */
