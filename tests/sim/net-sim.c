@@ -202,6 +202,7 @@ static void world_run(uint64_t seed, bool say)
 /* Runs a range; false when it did not come to its end. */
 static bool run_range(uint64_t first, uint64_t count, bool say)
 {
+    fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         alarm(120);
@@ -233,7 +234,6 @@ int main(int argc, char **argv)
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : COUNT_DEFAULT;
     for (uint64_t i = 0; i < count; i += BATCH) {
         uint64_t n = count - i < BATCH ? count - i : BATCH;
-        fflush(NULL);
         if (!run_range(first + i, n, count == 1))
             failed += run_one_by_one(first + i, n);
     }
