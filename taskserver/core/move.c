@@ -120,7 +120,7 @@ void move_settle(struct ts *ts, struct job *job)
 
 /* ---- The end ---- */
 
-static void tell_gone(struct ts *ts, struct job *job)
+static void tell_over(struct ts *ts, struct job *job)
 {
     for (uint32_t i = 0; i < job->ties; i++) {
         if (!job->tie[i].gave)
@@ -141,7 +141,7 @@ static void tell_failed(struct ts *ts, struct job *job)
 void move_ended(struct ts *ts, struct job *job)
 {
     if (!job->origin)
-        tell_gone(ts, job);
+        tell_over(ts, job);
     else if (job->state == TS_JOB_FAILED)
         tell_failed(ts, job);
     for (uint32_t i = 0; i < job->ties; i++)
@@ -162,7 +162,7 @@ static void gone_add(struct ts *ts, struct id job, uint64_t born_us)
 void move_gone(struct ts *ts, struct job *job)
 {
     must(job->origin);
-    tell_gone(ts, job);
+    tell_over(ts, job);
     gone_add(ts, job->entry.id, job->submitted_us);
     if (job->state == TS_JOB_RUNNING) {
         job_end(ts, job, TS_JOB_CANCELLED, bytes_of(NULL, 0));

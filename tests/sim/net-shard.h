@@ -68,7 +68,7 @@ static void shard_step(struct world *w, uint32_t at, struct ts_event e)
     uint64_t logged = s->records;
     shard_effects(w, at);
     if (s->records > logged)
-        happen(w, one_in(w, 8) ? chance(w, 50000) : chance(w, 500),
+        happen(w, one_in(w, 4) ? chance(w, 40000) : chance(w, 2000),
                (struct happens){.kind = AT_HELD, .a = at, .u64 = s->life, .n = s->records});
     uint64_t due = ts_due(s->ts);
     if (due == UINT64_MAX || (s->tick_us > w->now && due >= s->tick_us))
