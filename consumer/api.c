@@ -269,7 +269,7 @@ int job_why(cx_job *job, struct buf *text)
     return job->net->backend->why(job, request_deadline(job->net), text);
 }
 
-int job_row(cx_job *job, struct job_row *out)
+int job_row_listed(cx_job *job, struct job_row *out)
 {
     struct buf rows = {0};
     int err = job->net->backend->list(job->net, LIST_JOBS, job, request_deadline(job->net), &rows);
@@ -284,9 +284,18 @@ int job_row(cx_job *job, struct job_row *out)
         }
     }
     buf_free(&rows);
+    return err;
+}
+
+/* When it is not there, who is asked about the job itself says why: one may not see it, it is in another
+ * shard, where it is looked for once more, or it is unknown. */
+int job_row(cx_job *job, struct job_row *out)
+{
+    cx_progress p;
+    int err = job_row_listed(job, out);
     if (err != CX_ENOTFOUND)
         return err;
-    cx_progress p; /* one may not see it, or it is not there: who is asked about the job itself says which */
-    err = cx_job_progress(job, &p);
-    return err < 0 ? err : fault_unknown_job(job);
+    if ((err = cx_job_progress(job, &p)) < 0 || (err = job_row_listed(job, out)) != CX_ENOTFOUND)
+        return err;
+    return fault_unknown_job(job);
 }

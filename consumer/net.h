@@ -81,6 +81,7 @@ int run_submission(cx_net *net, cx_submission *what, cx_value *result);
 int net_list(cx_net *net, enum list_what what, struct buf *rows);
 int job_why(cx_job *job, struct buf *text);
 int job_row(cx_job *job, struct job_row *out);
+int job_row_listed(cx_job *job, struct job_row *out); /* CX_ENOTFOUND: its server lists no such job */
 
 /* Where to compute, when the caller does not say (config.c). address: ADDRESS_MAX bytes; dir: PATH_MAX. */
 int config_find(const char *address_given, const char *dir_given, char *address, char *dir);

@@ -156,16 +156,23 @@ static int ask_about(cx_job *job, struct call *call)
         call->id = job->id;
         call->acked = j->job.acked;
         call->job = call->kind == CALL_WAIT || call->kind == CALL_PROGRESS ? &j->job : NULL;
-        if (ask(j->lane, call) != CX_ENOTFOUND || j->job.acked || j->lane != &r->home || looked)
+        if (ask(j->lane, call) != CX_ENOTFOUND)
             return call->code;
+        call->text[0] = '\0';
         buf_free(&call->out);
-        if ((lane = shards_locate(r, job->id)) == NULL || !move(r, h, lane))
+        if (j->job.acked || j->lane != &r->home || looked)
+            return CX_ENOTFOUND;
+        if ((lane = shards_locate(r, job->id, call->text)) == NULL || !move(r, h, lane))
             return call->code;
     }
 }
 
 static int call_fault(cx_job *job, const struct call *call)
 {
+    if (call->code == CX_ENOTFOUND && call->text[0] != '\0')
+        return fault(job->net, CX_ENOTFOUND,
+                     "no job %s in any shard of %s that can be asked now; not in all: %s", job->hex,
+                     job->net->address, call->text);
     if (call->code == CX_ENOTFOUND)
         return fault_unknown_job(job);
     return fault(job->net, call->code, "job %s: %s", job->hex, call->text);
@@ -176,7 +183,7 @@ static int call_fault(cx_job *job, const struct call *call)
 static void complete_progress(cx_job *job, cx_progress *p)
 {
     struct job_row row;
-    if (job_row(job, &row) < 0)
+    if (job_row_listed(job, &row) < 0)
         return;
     p->ready = p->waiting = p->granted = 0;
     p->executed = row.executed;

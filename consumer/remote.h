@@ -109,8 +109,9 @@ void lane_free(struct lane *l);
 /* Asks every server of the network for its rows (struct shard_row, appended) and tells how many did not
  * answer; why (CLIENT_TEXT_MAX) is what became of the last of those. */
 unsigned shards_find(struct remote *r, struct buf *rows, char *why);
-/* The lane to the shard that knows the job; NULL: none does. */
-struct lane *shards_locate(struct remote *r, struct id job);
+/* The lane to the shard that knows the job; NULL: none does, and why (CLIENT_TEXT_MAX) is "" or says which
+ * could not be asked. */
+struct lane *shards_locate(struct remote *r, struct id job, char *why);
 /* A listing over all shards; the number of shards that could not be asked, or an error. */
 int shards_list(struct remote *r, enum list_what what, uint64_t deadline_us, struct buf *rows);
 

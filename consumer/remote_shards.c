@@ -78,6 +78,11 @@ static unsigned lanes_to(struct remote *r, const struct servers *s, unsigned fro
     return n;
 }
 
+static bool could_not_say(const struct call *call)
+{
+    return call->code == CX_ENONET || call->code == CX_ETIMEOUT;
+}
+
 /* Servers name their siblings, which are asked in the next round. */
 static unsigned look_at(struct remote *r, struct servers *s, unsigned from, struct buf *rows, char *why)
 {
@@ -87,7 +92,7 @@ static unsigned look_at(struct remote *r, struct servers *s, unsigned from, stru
     for (unsigned i = 0; i < n; i++) {
         struct call *call = &q[i].call;
         if (call->code < 0) {
-            mute += call->code == CX_ENONET || call->code == CX_ETIMEOUT;
+            mute += could_not_say(call);
             memcpy(why, call->text, CLIENT_TEXT_MAX);
         } else {
             buf_add(rows, call->out.data, call->out.len);
@@ -152,18 +157,21 @@ static bool has_shards(struct remote *r)
     return has;
 }
 
-struct lane *shards_locate(struct remote *r, struct id job)
+struct lane *shards_locate(struct remote *r, struct id job, char *why)
 {
     struct call call = {.kind = CALL_WHY, .deadline_us = clock_us() + 2 * LOOK_US, .id = job};
     struct buf rows = {0};
     struct lane *found = NULL;
-    char why[CLIENT_TEXT_MAX];
+    why[0] = '\0';
     if (!has_shards(r))
         return NULL;
     struct question *q = questions(SHARDS_MAX);
-    shards_find(r, &rows, why);
+    if (shards_find(r, &rows, why) == 0)
+        why[0] = '\0';
     unsigned n = shards_ask(r, &rows, &call, true, q);
     for (unsigned i = 0; i < n; i++) {
+        if (could_not_say(&q[i].call))
+            memcpy(why, q[i].call.text, CLIENT_TEXT_MAX);
         if (q[i].call.code == 0 || q[i].call.code == CX_EAUTH) /* it is somebody else's, but there */
             found = q[i].lane;
         buf_free(&q[i].call.out);
