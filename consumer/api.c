@@ -25,7 +25,7 @@ static uint64_t request_deadline(const cx_net *net)
 
 /* ---- Networks ---- */
 
-int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
+static int open_as(const char *address, const char *credentials_dir, bool admin, cx_net **out)
 {
     char found[ADDRESS_MAX], dir[PATH_MAX];
     int err;
@@ -38,7 +38,17 @@ int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
         return err;
     if (strncmp(found, LOCAL_SCHEME, strlen(LOCAL_SCHEME)) == 0)
         return local_open(found + strlen(LOCAL_SCHEME), out);
-    return remote_open(found, dir, out);
+    return remote_open(found, dir, admin, out);
+}
+
+int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
+{
+    return open_as(address, credentials_dir, false, out);
+}
+
+int net_open_admin(const char *address, const char *credentials_dir, cx_net **out)
+{
+    return open_as(address, credentials_dir, true, out);
 }
 
 int cx_open(const char *address, cx_net **out)
@@ -262,6 +272,11 @@ int cx_run(cx_net *net, const char *module, const char *function, uint32_t nargs
 int net_list(cx_net *net, enum list_what what, struct buf *rows)
 {
     return net->backend->list(net, what, NULL, request_deadline(net), rows);
+}
+
+int net_order(cx_net *net, const struct order *order)
+{
+    return net->backend->order(net, order, request_deadline(net));
 }
 
 int job_why(cx_job *job, struct buf *text)
