@@ -94,6 +94,9 @@ static bool could_not_say(const struct call *call)
 static void add_silent(struct buf *rows, const char *address, const char *why)
 {
     struct shard_row row = {.serves = false};
+    size_t n = strlen(address);
+    while (strncmp(why, address, n) == 0 && why[n] == ':' && why[n + 1] == ' ')
+        why += n + 2; /* who says it and who it is about: the row says that */
     row_text(row.addresses, sizeof row.addresses, bytes_str(address));
     row_line(row.silent, sizeof row.silent, bytes_str(why[0] != '\0' ? why : "it does not answer"));
     buf_add(rows, &row, sizeof row);

@@ -291,11 +291,13 @@ static int do_accept_loss(struct server_task *t)
 {
     const char *shard = t->line->word[0];
     struct shard_row row;
-    int code = look(t);
-    if (code != 0)
-        return code;
+    int code;
     if (t->line->member == NULL)
         return reportf(CX_EINVAL, "accept-loss: --member says whose copy is to count: a server's name");
+    if (strncmp(t->net->address, "broker:", 7) != 0)
+        return reportf(CX_EINVAL, "accept-loss is an order to the broker: --network broker:HOST:PORT");
+    if ((code = look(t)) != 0)
+        return code;
     if (shards_primary(&t->shards, shard, &row))
         return reportf(CX_EINVAL, "shard %s is served by %s: there is no loss to accept", shard, row.server);
     if (!shards_any(&t->shards, shard, &row))

@@ -32,7 +32,7 @@ static uint64_t lag(const struct shard_row *row)
 static void lag_text(const struct shard_row *row, char *out)
 {
     char records[SHORT_MAX], bytes[SHORT_MAX];
-    if (!row->serves || row->backup == 0)
+    if (!row->serves || row->backup == 0 || !row->sibling)
         snprintf(out, NAMES_MAX, "-");
     else
         snprintf(out, NAMES_MAX, "%s, %s", show_count((double)lag(row), records),
