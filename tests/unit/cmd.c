@@ -282,8 +282,8 @@ static void exit_codes_tell_what_happened(void **state)
 
 static void every_verb_explains_itself(void **state)
 {
-    static const char *const verbs[] = {"run",      "submit", "wait",   "status", "jobs",  "producers",
-                                        "networks", "cancel", "forget", "why",    "local", "ca"};
+    static const char *const verbs[] = {"run",    "submit", "wait", "status", "jobs", "producers", "networks",
+                                        "cancel", "forget", "why",  "local",  "ca",   "server"};
     (void)state;
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         struct ended a, b;
