@@ -38,6 +38,9 @@ enum call_kind {
     CALL_NETWORKS, /* of the broker; out: rows */
     CALL_WAIT,     /* done when the job has ended: see job */
     CALL_PROGRESS, /* done when the job has a progress that came over the present connection, or has ended */
+    CALL_ORDER,    /* an administrator's order to the server: what, id, member */
+    CALL_ACCEPT,   /* ... and to the broker */
+    CALL_KINDS
 };
 
 enum call_state {
@@ -58,7 +61,8 @@ struct call {
     uint64_t deadline_us;   /* UINT64_MAX: none */
     struct id id;           /* SUBMIT, CANCEL, FORGET, WHY */
     struct client_job *job; /* WAIT, PROGRESS */
-    uint32_t what;          /* LIST: the wire's number */
+    uint32_t what;          /* LIST, ORDER, ACCEPT: the wire's number */
+    uint64_t member;        /* ACCEPT */
     const struct client_blob *blob;
     uint32_t blobs;
     const void *payload; /* for the shell: what a submission says */
@@ -152,6 +156,7 @@ enum client_message {
     SEND_WATCH,
     SEND_UNWATCH,
     SEND_LIST,  /* what */
+    SEND_ORDER, /* what, id: the shard, member */
     SEND_HAVE,  /* blob */
     SEND_PUT,   /* blob, with all its data */
     SEND_MATCH, /* address: the network wanted, may be empty */
@@ -164,6 +169,7 @@ struct client_effect {
     uint64_t req;
     struct id id; /* HELLO: the shard wanted; zero: the server chooses */
     uint32_t what;
+    uint64_t member;
     const char *address; /* borrowed until the next step */
     const struct client_blob *blob;
     struct call *call;
@@ -183,7 +189,7 @@ struct client_config {
     uint64_t seed;       /* of the jitter */
     uint64_t grace_us;   /* how long a network that has never been reached is tried */
     struct id shard;     /* the only one it is for; zero: one that a server chooses */
-    bool any;            /* it talks to the server itself, whatever that serves */
+    bool any;            /* it asks the server itself, whatever that serves, and tries once */
 };
 
 struct client;
@@ -199,6 +205,9 @@ uint64_t client_due(const struct client *c);
 const char *client_network(const struct client *c);
 /* That of the present or the last stream; zero before, and of servers that know none. */
 struct id client_shard(const struct client *c);
+/* That of the jobs that were submitted or found; zero: there are none, the next stream may have another one.
+ */
+struct id client_bound(const struct client *c);
 /* The i-th address that it knows of its network; NULL after the last. */
 const char *client_address(const struct client *c, uint32_t i);
 /* Every internal relation that must hold; aborts otherwise. */

@@ -1,0 +1,28 @@
+#include "taskserver/blobgate.h"
+
+#include "base/must.h"
+
+void blobgate_miss(struct blobgate *g, uint64_t lsn, const uint8_t *sha256)
+{
+    const struct blobset_item *last = g->missing.last;
+    must(lsn > 0 && (!last || last->number <= lsn));
+    if (!blobset_find(&g->missing, sha256))
+        blobset_add(&g->missing, sha256, lsn);
+}
+
+void blobgate_have(struct blobgate *g, const uint8_t *sha256)
+{
+    struct blobset_item *item = blobset_find(&g->missing, sha256);
+    if (item)
+        blobset_remove(&g->missing, item);
+}
+
+uint64_t blobgate_limit(const struct blobgate *g)
+{
+    return g->missing.first ? g->missing.first->number - 1 : UINT64_MAX;
+}
+
+void blobgate_free(struct blobgate *g)
+{
+    blobset_free(&g->missing);
+}
