@@ -330,8 +330,8 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     handler[event->kind](r, event);
 }
 
-/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other steps may
- * come without end. */
+/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other
+ * steps may come without end. */
 uint64_t replica_due(const struct replica *r)
 {
     uint64_t beat = r->ticked_us + r->config.beat_us;
