@@ -146,6 +146,13 @@ static int on_chunk(struct session *s, const cx_Msg *m, char *why)
 
 /* ---- Getting ---- */
 
+/* A producer may try again when it is still on its way here, after a takeover. */
+static bool comes(const struct session *s, int code, const uint8_t *sha256)
+{
+    return code == CX_ENOTFOUND && s->role == ROLE_PRODUCER && s->server->fetch &&
+           blobfetch_wanted(s->server->fetch, sha256);
+}
+
 static int on_get(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
@@ -158,6 +165,10 @@ static int on_get(struct session *s, const cx_Msg *m, char *why)
     struct getting *g = &b->get[b->gets];
     int code = blob_get_begin(s->server->blobs, m->body.blob_get.sha256.data, taskserver_now(s->server),
                               &g->get, text);
+    if (comes(s, code, m->body.blob_get.sha256.data)) {
+        session_statusf(s, m->req, CX_EIO, "it has not come from the server's sibling yet");
+        return 0;
+    }
     if (code) {
         session_statusf(s, m->req, code, "%s", text);
         return 0;
