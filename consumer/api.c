@@ -135,7 +135,7 @@ static int submit_loaded(cx_net *net, const cx_submission *what, struct module *
     if ((err = module_function(net, m, what->function, &s.fn)) == 0 &&
         (err = take_id(net, what->id, &s.job)) == 0 && (err = pack_args(net, what, &s.args)) == 0 &&
         (err = net->backend->submit(net, &s, deadline)) == 0)
-        err = net->backend->attach(net, s.job, out);
+        err = net->backend->attach(net, s.job, true, out);
     buf_free(&s.args);
     return err;
 }
@@ -164,7 +164,7 @@ int cx_attach(cx_net *net, const char *id, cx_job **out)
         return fault(net, CX_EINVAL, "cx_attach: network, job id and the place for the job must be given");
     if ((err = take_id(net, id, &job)) < 0)
         return err;
-    return net->backend->attach(net, job, out);
+    return net->backend->attach(net, job, false, out);
 }
 
 const char *cx_job_id(const cx_job *job)
@@ -261,7 +261,7 @@ int cx_run(cx_net *net, const char *module, const char *function, uint32_t nargs
 
 int net_list(cx_net *net, enum list_what what, struct buf *rows)
 {
-    return net->backend->list(net, what, request_deadline(net), rows);
+    return net->backend->list(net, what, NULL, request_deadline(net), rows);
 }
 
 int job_why(cx_job *job, struct buf *text)
@@ -272,7 +272,7 @@ int job_why(cx_job *job, struct buf *text)
 int job_row(cx_job *job, struct job_row *out)
 {
     struct buf rows = {0};
-    int err = net_list(job->net, LIST_JOBS, &rows);
+    int err = job->net->backend->list(job->net, LIST_JOBS, job, request_deadline(job->net), &rows);
     if (err == 0)
         err = CX_ENOTFOUND;
     for (size_t at = 0; at + sizeof *out <= rows.len && err == CX_ENOTFOUND; at += sizeof *out) {

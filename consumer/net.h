@@ -30,14 +30,16 @@ struct submit {
  * and returns 0 or what fault() returned. Outputs are touched on success only. */
 struct backend {
     int (*submit)(cx_net *net, const struct submit *s, uint64_t deadline_us);
-    int (*attach)(cx_net *net, struct id job, cx_job **out); /* no question is asked yet */
+    /* No question is asked yet. acked: it was just submitted and acknowledged. */
+    int (*attach)(cx_net *net, struct id job, bool acked, cx_job **out);
     void (*detach)(cx_job *job);
     int (*progress)(cx_job *job, uint64_t deadline_us, cx_progress *out);
     int (*wait)(cx_job *job, uint64_t deadline_us, cx_value *out); /* bytes live as long as job */
     int (*cancel)(cx_job *job, uint64_t deadline_us);
     int (*forget)(cx_job *job, uint64_t deadline_us);
-    int (*list)(cx_net *net, enum list_what what, uint64_t deadline_us,
-                struct buf *rows); /* of row structs */
+    /* Row structs, of the whole network, or (of not NULL) of the shard of that job. A positive number: so
+     * many shards could not be asked, and cx_error says which. */
+    int (*list)(cx_net *net, enum list_what what, cx_job *of, uint64_t deadline_us, struct buf *rows);
     int (*why)(cx_job *job, uint64_t deadline_us, struct buf *text);
     void (*close)(cx_net *net); /* frees it */
 };
@@ -74,8 +76,8 @@ int own_bytes(const cx_net *net, cx_value *v);
 /* Submits, waits and forgets; the result's bytes are malloc'ed. */
 int run_submission(cx_net *net, cx_submission *what, cx_value *result);
 
-/* For the command: what the public interface has no functions for. rows: structs of rows.h, as many as fit.
- */
+/* For the command: what the public interface has no functions for. rows: structs of rows.h, as many as fit. A
+ * listing may be incomplete: it returns how many shards could not be asked, and cx_error says which. */
 int net_list(cx_net *net, enum list_what what, struct buf *rows);
 int job_why(cx_job *job, struct buf *text);
 int job_row(cx_job *job, struct job_row *out);

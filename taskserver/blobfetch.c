@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addresses.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
@@ -22,6 +23,8 @@ enum { WAITS, COMES, IS_SYNCED };
 struct blobfetch {
     struct blobfetch_config config;
     struct blobget *get;    /* owned */
+    char addresses[512];    /* asked in turn */
+    unsigned at, denied;    /* which of them; how many in a row did not have the one that was asked for */
     struct blobset wanted;  /* those that have failed come last */
     struct arrival *coming; /* owned: the one whose bytes come; NULL: none, or not begun */
     unsigned syncing;
@@ -58,20 +61,20 @@ static void try_again(struct blobfetch *f, const uint8_t *sha256, const char *wh
     blob_hex(copy, hex);
     blobset_remove(&f->wanted, blobset_find(&f->wanted, copy));
     blobset_add(&f->wanted, copy, WAITS);
+    f->at++;
     f->delay_us = next < RETRY_MAX_US ? next : RETRY_MAX_US;
     f->retry_us = clock_us() + f->delay_us;
     bool long_now = f->delay_us == RETRY_MAX_US && before != RETRY_MAX_US && !f->stopping;
-    log_line(long_now ? LOG_WARN : LOG_DEBUG, "blob %s cannot be had from the sibling: %s; trying again", hex,
-             why);
+    log_line(long_now ? LOG_WARN : LOG_DEBUG, "blob %s cannot be had: %s; trying again", hex, why);
+    if (f->config.late && !f->stopping)
+        f->config.late(f->config.ctx, copy);
 }
 
 static void give_up(struct blobfetch *f, const uint8_t *sha256)
 {
     char hex[BLOB_HEX_MAX];
     blob_hex(sha256, hex);
-    log_warn(
-        "blob %s: the sibling does not have it any more: the job that named it is over, or cannot be run",
-        hex);
+    log_warn("blob %s: nobody has it any more: the job that named it is over, or cannot be run", hex);
     f->delay_us = 0;
     settle(f, sha256);
 }
@@ -140,7 +143,10 @@ static void on_done(void *ctx, const uint8_t *sha256, int code, const char *why)
         return;
     }
     drop_coming(f);
-    if (code == CX_ENOTFOUND)
+    bool denied = code == CX_ENOTFOUND && ++f->denied >= addresses_count(f->addresses);
+    if (denied || code != CX_ENOTFOUND)
+        f->denied = 0;
+    if (denied)
         give_up(f, sha256);
     else
         try_again(f, sha256, why);
@@ -161,8 +167,13 @@ static void ask(struct blobfetch *f, struct blobset_item *item)
     if (blobs_have(f->config.blobs, item->sha256,
                    f->config.now(f->config.ctx))) { /* a consumer has brought it meanwhile */
         settle(f, item->sha256);
-    } else if (blobget_ask(f->get, item->sha256)) {
-        try_again(f, item->sha256, "the sibling's address is not usable");
+        return;
+    }
+    char address[256];
+    address_at(f->addresses, f->at, address, sizeof address);
+    blobget_from(f->get, address);
+    if (blobget_ask(f->get, item->sha256)) {
+        try_again(f, item->sha256, "its address is not usable");
     } else {
         item->number = COMES;
         f->asked = true;
@@ -203,10 +214,9 @@ struct blobfetch *blobfetch_new(const struct blobfetch_config *config)
     return f;
 }
 
-void blobfetch_address(struct blobfetch *f, const char *address)
+void blobfetch_address(struct blobfetch *f, const char *addresses)
 {
-    blobget_from(f->get, address);
-    f->retry_us = f->delay_us = 0;
+    snprintf(f->addresses, sizeof f->addresses, "%s", addresses);
 }
 
 void blobfetch_stop(struct blobfetch *f)

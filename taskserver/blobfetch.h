@@ -1,7 +1,7 @@
-/* Modules and inputs that the sibling has and this server has not: they are fetched into the store one after
- * the other, over a stream of their own, again and again until each is here.
+/* Modules and inputs that another server has, a sibling mostly, and this one has not: they are fetched into
+ * the store one after the other, over a stream of their own, again and again until each is here.
  *
- * One that the sibling says it has not is given up, and told like one that came: a primary keeps what its
+ * One that none of its addresses has is given up, and told like one that came: a primary keeps what its
  * running jobs use, so the job that named it is over, or it cannot be run by anybody any more, and what
  * waited for the blob would wait for ever. */
 #ifndef TASKSERVER_BLOBFETCH_H
@@ -20,11 +20,13 @@ struct blobfetch_config {
     /* This one is here now, or given up. Called from the reactor and from blobfetch_tick, not once it was
      * stopped; may want more. */
     void (*ready)(void *ctx, const uint8_t *sha256);
+    /* It could not be had this time, and is tried again. May be NULL. */
+    void (*late)(void *ctx, const uint8_t *sha256);
     void *ctx;
 };
 
 struct blobfetch *blobfetch_new(const struct blobfetch_config *config);
-void blobfetch_address(struct blobfetch *f, const char *address); /* "host:port" */
+void blobfetch_address(struct blobfetch *f, const char *addresses); /* a comma list, asked in turn; copied */
 /* Wants one that is not here. Wanting it again changes nothing. */
 void blobfetch_want(struct blobfetch *f, const uint8_t *sha256);
 bool blobfetch_wanted(const struct blobfetch *f, const uint8_t *sha256); /* and not here yet */

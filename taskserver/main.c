@@ -1,6 +1,7 @@
 /* cx-taskserver: holds the jobs and tasks of a network. docs/man/cx-taskserver.1 */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/options.h"
@@ -11,11 +12,22 @@
 enum { ADDRESS_MAX = 255 };
 
 struct settings {
-    const char *listen, *network, *broker, *sibling, *advertise, *state, *credentials, *name, *log_level;
+    const char *listen, *network, *broker, *sibling, *advertise, *state, *credentials, *name, *steal,
+        *log_level;
     bool journal, collapse;
     uint64_t memory, blobs, outbox, compact;
     int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
 };
+
+/* enum ts_steal by its name, or -1. */
+static int steal_of(const char *name)
+{
+    static const char *const names[] = {"none", "random", "latency"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
 
 static struct taskserver_config config_of(const struct settings *set, const struct credentials *me)
 {
@@ -37,7 +49,8 @@ static struct taskserver_config config_of(const struct settings *set, const stru
                                      .result_ttl_us = (uint64_t)set->result_ttl_s * 1000000,
                                      .budget_max_us = (uint32_t)set->budget_us,
                                      .jobs_max = (uint32_t)set->jobs_max,
-                                     .collapse = set->collapse};
+                                     .collapse = set->collapse,
+                                     .steal = (enum ts_steal)steal_of(set->steal)};
     random_bytes(&config.core.seed, sizeof config.core.seed);
     return config;
 }
@@ -95,6 +108,10 @@ static bool settings_check(const struct settings *set, int *level)
     *level = log_level_of(set->log_level);
     if (*level < 0)
         fprintf(stderr, "cx-taskserver: --log-level: must be error, warn, info or debug\n");
+    if (steal_of(set->steal) < 0) {
+        fprintf(stderr, "cx-taskserver: --steal: must be none, random or latency\n");
+        return false;
+    }
     return *level >= 0 && check_text("network", set->network, TS_NAME_MAX) &&
            (!set->advertise || check_text("advertise", set->advertise, ADDRESS_MAX));
 }
@@ -105,6 +122,7 @@ int main(int argc, char **argv)
                            .network = "default",
                            .state = "cx-taskserver.state",
                            .credentials = ".",
+                           .steal = "latency",
                            .log_level = "info",
                            .journal = true,
                            .collapse = true,
@@ -142,6 +160,7 @@ int main(int argc, char **argv)
         {"jobs-max", OPTION_INT, &set.jobs_max, "N", "Jobs held at once, ended ones included", 1, 1 << 24},
         {"credentials", OPTION_STRING, &set.credentials, "DIR", "Directory of the certificates", 0, 0},
         {"name", OPTION_STRING, &set.name, "NAME", "Certified name, where the directory has several", 0, 0},
+        {"steal", OPTION_STRING, &set.steal, "POLICY", "Whom to ask for work: none, random or latency", 0, 0},
         {"log-level", OPTION_STRING, &set.log_level, "LEVEL", "error, warn, info or debug", 0, 0},
         {"ready-fd", OPTION_INT, &set.ready_fd, "FD", "Write \"ready PORT\" to this descriptor", -1, 1 << 20},
     };

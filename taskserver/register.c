@@ -31,6 +31,7 @@ struct registration {
     uint64_t req, registered;       /* the last number used; that of the last register */
     struct shard_ask ask[ASKS_MAX]; /* for the witness, to be sent */
     unsigned asks;
+    bool list;    /* the network's servers are to be asked for */
     bool due;     /* a register is to be sent */
     bool refused; /* said once: the broker does not want us */
     bool stopping;
@@ -131,6 +132,34 @@ static int on_answer(struct registration *r, const cx_Msg *m, char *why)
     return 0;
 }
 
+/* ---- The network's other servers ---- */
+
+static bool say_list(struct registration *r, struct buf *out)
+{
+    enum { NETWORKS = 4 };
+    cx_Msg m = {.req = ++r->req, .which_body = cx_Msg_list_tag, .body.list.what = NETWORKS};
+    r->list = false;
+    msg_encode(&m, out);
+    return true;
+}
+
+static void know(struct registration *r, const cx_NetworkRow *row)
+{
+    char name[IDENTITY_NAME_MAX + 1], addresses[ADDRESS_BYTES];
+    msg_str(name, sizeof name, row->name);
+    msg_str(addresses, sizeof addresses, row->address);
+    if (strcmp(name, r->server->config.me->self.name) != 0)
+        peering_know(r->server->peering, name, addresses);
+}
+
+static int on_row(struct registration *r, const cx_Msg *m)
+{
+    const cx_NetworkRow *row = &m->body.network_row;
+    if (bytes_equal(row->network, bytes_str(r->server->config.network)))
+        know(r, row);
+    return 0;
+}
+
 /* ---- Registering ---- */
 
 static bool fill(void *ctx, struct rpc_stream *stream, struct buf *out)
@@ -141,6 +170,8 @@ static bool fill(void *ctx, struct rpc_stream *stream, struct buf *out)
     char arches[ARCHES_BYTES];
     if (r->asks)
         return say_ask(r, out);
+    if (r->list)
+        return say_list(r, out);
     if (!r->due)
         return false;
     r->due = false;
@@ -180,6 +211,8 @@ static int message(void *ctx, struct rpc_stream *stream, struct bytes data, char
         return code;
     if (m.which_body == cx_Msg_shard_answer_tag)
         return on_answer(r, &m, why);
+    if (m.which_body == cx_Msg_network_row_tag)
+        return on_row(r, &m);
     if (m.which_body != cx_Msg_status_tag || m.req != r->registered)
         return 0;
     if (m.body.status.code) {
@@ -198,7 +231,7 @@ static void closed(void *ctx, struct rpc_stream *stream, int code, const char *w
     (void)stream;
     struct registration *r = ctx;
     r->stream = NULL;
-    r->due = false;
+    r->due = r->list = false;
     r->asks = 0;
     r->at++;
     if (r->stopping)
@@ -249,7 +282,7 @@ uint64_t registration_tick(struct registration *r, uint64_t now_us)
     if (!r->stream)
         dial(r);
     if (r->stream) {
-        r->due = true;
+        r->due = r->list = true;
         rpc_wake(r->stream);
     }
     return r->due_us;

@@ -162,7 +162,7 @@ static void rebuilt(void *ctx, uint64_t generation)
 static void restore_begin(struct shard *s, const struct replica_effect *fx)
 {
     restore_drop(s);
-    s->restoring.ts = ts_new(&s->server->config.core);
+    s->restoring.ts = shard_table(s);
     s->restoring.lsn = fx->msg.lsn;
     if (s->journal)
         s->restoring.journal = journal_rebuild_begin(s->journal, fx->msg.lsn);

@@ -39,6 +39,8 @@ void taskserver_close(struct taskserver *s, const struct shard *shard, const cha
         peers_remove(p->kind == &producer_kind ? &s->producers : &s->clients, p->peer);
         session_close(p, CX_ENONET, why);
     }
+    if (s->peering)
+        peering_close(s->peering, shard);
 }
 
 /* ---- What is due ---- */
@@ -79,6 +81,8 @@ static uint64_t do_due(struct taskserver *s)
         next = earlier(next, shard_turn(&s->shard[i]));
     if (s->sibling)
         next = earlier(next, sibling_tick(s->sibling, now));
+    if (s->peering)
+        next = earlier(next, peering_tick(s->peering, now));
     if (s->fetch)
         next = earlier(next, blobfetch_tick(s->fetch, now));
     if (s->registration)
@@ -113,6 +117,8 @@ static void finish(struct taskserver *s)
         registration_stop(s->registration);
     if (s->sibling)
         sibling_stop(s->sibling);
+    if (s->peering)
+        peering_stop(s->peering);
     if (s->fetch)
         blobfetch_stop(s->fetch);
     for (until = clock_us() + GOODBYE_US; s->sessions && clock_us() < until;)
@@ -175,12 +181,36 @@ static void blob_came(void *ctx, const uint8_t *sha256)
 {
     struct taskserver *s = ctx;
     for (size_t i = 0; i < s->shards; i++)
-        shard_blob(&s->shard[i], sha256);
+        if (s->shard[i].replica)
+            shard_blob(&s->shard[i], sha256);
+    blob_came_for_streams(s);
+}
+
+static void blob_late(void *ctx, const uint8_t *sha256)
+{
+    blob_late_for_streams(ctx, sha256);
 }
 
 static uint64_t store_now(void *ctx)
 {
     return taskserver_now(ctx);
+}
+
+struct blobfetch *taskserver_fetch(struct taskserver *s)
+{
+    return blobfetch_new(&(struct blobfetch_config){.rpc = s->rpc,
+                                                    .me = s->config.me,
+                                                    .blobs = s->blobs,
+                                                    .now = store_now,
+                                                    .ready = blob_came,
+                                                    .late = blob_late,
+                                                    .ctx = s});
+}
+
+bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256)
+{
+    return (s->fetch && blobfetch_wanted(s->fetch, sha256)) ||
+           (s->peering && peering_brings(s->peering, sha256));
 }
 
 static int open_state(struct taskserver *s, char *why)
@@ -198,14 +228,13 @@ static int open_state(struct taskserver *s, char *why)
     if (!code && s->config.sibling)
         code = open_sibling(s, why);
     if (!code && s->sibling) {
-        s->fetch = blobfetch_new(&(struct blobfetch_config){.rpc = s->rpc,
-                                                            .me = s->config.me,
-                                                            .blobs = s->blobs,
-                                                            .now = store_now,
-                                                            .ready = blob_came,
-                                                            .ctx = s});
+        s->fetch = taskserver_fetch(s);
         blobfetch_address(s->fetch, sibling_address(s->sibling));
     }
+    if (!code && s->config.broker)
+        s->peering = peering_new(s);
+    if (!code && s->sibling)
+        peering_know(s->peering, sibling_name(s->sibling), sibling_address(s->sibling));
     return code ? code : open_shards(s, why);
 }
 
@@ -220,12 +249,13 @@ static int listen_on(struct taskserver *s, char *why)
         {"/cx.TaskServer/Produce", producers, &session_handler, &s->services[0]},
         {"/cx.TaskServer/Consume", consumers, &session_handler, &s->services[1]},
         {"/cx.TaskServer/Blobs", producers | consumers | servers, &session_handler, &s->services[2]},
+        {"/cx.TaskServer/Peer", servers, &peering_handler, s->peering},
         {"/cx.TaskServer/Replicate", servers, &sibling_handler, s->sibling},
     };
+    size_t n = s->sibling ? SERVICES : s->peering ? SERVICES - 1 : SERVICES - 2;
     memcpy(s->rpc_services, services, sizeof services);
     char text[RPC_WHY_MAX] = "";
-    int code = rpc_listen(s->rpc, s->config.listen, s->config.me, s->rpc_services,
-                          s->sibling ? SERVICES : SERVICES - 1, &s->port, text);
+    int code = rpc_listen(s->rpc, s->config.listen, s->config.me, s->rpc_services, n, &s->port, text);
     if (code)
         snprintf(why, STATE_WHY_MAX, "%.100s: %s", s->config.listen, text);
     return code;
@@ -283,6 +313,7 @@ void taskserver_free(struct taskserver *s)
     for (size_t i = 0; i < s->shards; i++)
         shard_free(&s->shard[i]);
     sibling_free(s->sibling);
+    peering_free(s->peering);
     blobfetch_free(s->fetch);
     blobs_free(s->blobs);
     registration_free(s->registration);

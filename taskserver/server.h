@@ -7,6 +7,7 @@
 #include "proto/rpc.h"
 #include "taskserver/blobfetch.h"
 #include "taskserver/blobs.h"
+#include "taskserver/peering.h"
 #include "taskserver/register.h"
 #include "taskserver/session.h"
 #include "taskserver/shard.h"
@@ -29,7 +30,7 @@ struct taskserver_config {
     struct ts_config core;
 };
 
-enum { SHARDS_MAX = 2, SERVICES = 4 };
+enum { SHARDS_MAX = 2, SERVICES = 5 };
 
 struct taskserver {
     struct taskserver_config config;
@@ -38,6 +39,7 @@ struct taskserver {
     struct shard shard[SHARDS_MAX]; /* the own one, and the sibling's where there is a sibling */
     size_t shards;
     struct sibling *sibling; /* NULL: without */
+    struct peering *peering; /* NULL: without a broker, nobody knows of other shards */
     struct blobs *blobs;
     struct blobfetch *fetch;           /* from the sibling; NULL: without */
     struct registration *registration; /* NULL: without a broker */
@@ -69,6 +71,13 @@ void taskserver_free(struct taskserver *s);
 struct shard *taskserver_shard(struct taskserver *s, struct id id);
 /* Ends all streams that are for this shard: it is no longer served here. */
 void taskserver_close(struct taskserver *s, const struct shard *shard, const char *why);
+/* What brings blobs here from one other server; its address is to be set. */
+struct blobfetch *taskserver_fetch(struct taskserver *s);
+/* True while this blob is on its way here from another server. */
+bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256);
+/* blobstream.c: gets that waited for blobs that were being brought are looked at again. */
+void blob_came_for_streams(struct taskserver *s);
+void blob_late_for_streams(struct taskserver *s, const uint8_t *sha256);
 uint64_t taskserver_now(const struct taskserver *s); /* wall time that never goes back */
 
 /* The kinds of stream, and the effects that concern each. */
@@ -79,6 +88,7 @@ effect_fn producer_grant, producer_job, producer_job_gone, producer_bound, produ
 /* admin.c: an administrator's orders, and what this server keeps of each shard. */
 session_message_fn on_admin;
 bool shard_row(struct taskserver *s, uint64_t *cursor, cx_Msg *m, struct id_bytes *id); /* false: no more */
+effect_fn peer_say, peer_fault, peer_guest; /* peering.c: to other shards */
 effect_fn consumer_reply, consumer_progress, consumer_result;
 
 #endif

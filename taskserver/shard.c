@@ -12,6 +12,14 @@
 #include "taskserver/replication.h"
 #include "taskserver/server.h"
 
+struct ts *shard_table(const struct shard *s)
+{
+    struct ts_config config = s->server->config.core;
+    if (s->server->config.broker)
+        config.shard = s->id;
+    return ts_new(&config);
+}
+
 uint64_t shard_now(const struct shard *s)
 {
     return taskserver_now(s->server) + s->ahead_us;
@@ -41,7 +49,8 @@ static effect_fn *const effects[] = {
     [TS_FX_GRANT] = producer_grant,   [TS_FX_JOB] = producer_job,       [TS_FX_JOB_GONE] = producer_job_gone,
     [TS_FX_BOUND] = producer_bound,   [TS_FX_HUNGRY] = producer_hungry, [TS_FX_REVOKE] = producer_revoke,
     [TS_FX_FAULT] = producer_fault,   [TS_FX_REPLY] = consumer_reply,   [TS_FX_PROGRESS] = consumer_progress,
-    [TS_FX_RESULT] = consumer_result, [TS_FX_LOG] = log_record,
+    [TS_FX_RESULT] = consumer_result, [TS_FX_PEER] = peer_say,          [TS_FX_PEER_FAULT] = peer_fault,
+    [TS_FX_GUEST] = peer_guest,       [TS_FX_LOG] = log_record,
 };
 
 static void step(struct shard *s, struct ts_event *event)
@@ -131,7 +140,7 @@ void shard_unserve(struct shard *s)
     s->serves = s->open = false;
     snprintf(why, sizeof why, "not the primary of shard %s", s->name);
     taskserver_close(s->server, s, why);
-    s->ts = ts_new(&s->server->config.core);
+    s->ts = shard_table(s);
     ts_snapshot(old, replay_kept, s);
     ts_at(s->ts, s->logged);
     ts_free(old);
@@ -179,7 +188,7 @@ static bool replay(void *ctx, struct bytes record, uint64_t lsn)
 static void *machine_begin(void *ctx)
 {
     const struct shard *s = ctx;
-    return ts_new(&s->server->config.core);
+    return shard_table(s);
 }
 static bool machine_replay(void *ts, struct bytes record, uint64_t lsn)
 {
@@ -238,7 +247,7 @@ int shard_open(struct shard *s, struct taskserver *server, const char *name, boo
     s->id = shard_id(server->config.network, name);
     snprintf(s->name, sizeof s->name, "%s", name);
     snprintf(s->dir, sizeof s->dir, own ? "%s" : "%s/shard-%s", server->config.state, name);
-    s->ts = ts_new(&server->config.core);
+    s->ts = shard_table(s);
     random_bytes(&s->incarnation, sizeof s->incarnation);
     int code = own ? 0 : state_mkdir(s->dir, why);
     if (!code && server->config.journal)

@@ -59,7 +59,8 @@ void shard_replica(struct shard *s, struct replica_event *event);
 void shard_blob(struct shard *s, const uint8_t *sha256);
 /* Does what is due, at the end of a turn of the reactor; returns when to come again, monotonic. */
 uint64_t shard_turn(struct shard *s);
-uint64_t shard_now(const struct shard *s); /* the task table's clock */
+struct ts *shard_table(const struct shard *s); /* a new, empty task table for it */
+uint64_t shard_now(const struct shard *s);     /* the task table's clock */
 /* One log line when a job has ended; nothing while it runs, or when it was the last to be said. */
 void shard_log_end(struct shard *s, struct id job);
 /* Before the poster goes, and after. */

@@ -138,6 +138,11 @@ struct id client_shard(const struct client *c)
     return c->shard;
 }
 
+struct id client_bound(const struct client *c)
+{
+    return c->bound ? c->shard : (struct id){0, 0};
+}
+
 const char *client_address(const struct client *c, uint32_t i)
 {
     return i < c->targets.n ? c->targets.target[i].address : NULL;

@@ -183,7 +183,7 @@ struct client_config {
     uint64_t seed;       /* of the jitter */
     uint64_t grace_us;   /* how long a network that has never been reached is tried */
     struct id shard;     /* the only one it is for; zero: one that a server chooses */
-    bool any;            /* it talks to the server itself, whatever that serves */
+    bool any;            /* it asks the server itself, whatever that serves, and tries once */
 };
 
 struct client;
@@ -199,6 +199,9 @@ uint64_t client_due(const struct client *c);
 const char *client_network(const struct client *c);
 /* That of the present or the last stream; zero before, and of servers that know none. */
 struct id client_shard(const struct client *c);
+/* That of the jobs that were submitted or found; zero: there are none, the next stream may have another one.
+ */
+struct id client_bound(const struct client *c);
 /* The i-th address that it knows of its network; NULL after the last. */
 const char *client_address(const struct client *c, uint32_t i);
 /* Every internal relation that must hold; aborts otherwise. */

@@ -208,7 +208,8 @@ void link_greeted(struct client *c, const struct client_event *e)
     c->shard = c->any ? c->shard : e->shard;
     if (c->network[0] == '\0' && e->network.len < CLIENT_NETWORK_MAX && e->network.len > 0)
         memcpy(c->network, e->network.data, e->network.len);
-    targets_settle(c, e->address);
+    if (!c->any)
+        targets_settle(c, e->address);
     jobs_watch(c);
 }
 
@@ -294,7 +295,7 @@ void link_closed(struct client *c, const struct client_event *e)
     else
         blobs_closed(c);
     calls_lost(c, e->link);
-    if (is_final(e->code))
+    if (is_final(e->code) || (c->any && e->link == LINK_TASKS))
         calls_fail(c, e->link, e->code);
 }
 

@@ -27,11 +27,12 @@ struct world {
     struct blobs *blobs;
     struct blobfetch *fetch;
     /* the sibling */
-    bool has[BLOBS];
+    bool has[BLOBS + 1];
     unsigned gets, break_in, spoil; /* gets so far; that end in the middle, or with a wrong byte, still */
     /* heard */
-    unsigned ready[BLOBS], readies;
-    unsigned then; /* wanted by the first that is ready; 0: none */
+    unsigned ready[BLOBS + 1], readies;
+    unsigned lates; /* times that one could not be had yet */
+    unsigned then;  /* wanted by the first that is ready; 0: none */
 };
 
 static struct bytes blob_of(unsigned n, uint8_t *sha256)
@@ -52,8 +53,7 @@ static unsigned blob_number(const uint8_t *sha256)
         if (memcmp(sha, sha256, sizeof sha) == 0)
             return n;
     }
-    fail_msg("a blob that nobody knows");
-    return 0;
+    return BLOBS; /* one that nobody here knows */
 }
 
 static int accept(void *service, struct rpc_stream *s, const struct identity *peer, void **ctx, char *why)
@@ -147,6 +147,13 @@ static void on_ready(void *ctx, const uint8_t *sha256)
     w->then = 0;
 }
 
+static void on_late(void *ctx, const uint8_t *sha256)
+{
+    struct world *w = ctx;
+    assert_true(blobfetch_wanted(w->fetch, sha256));
+    w->lates++;
+}
+
 static uint64_t store_now(void *ctx)
 {
     (void)ctx;
@@ -169,8 +176,13 @@ static struct world *new_world(uint64_t store_max)
     struct blobs_config config = {
         .dir = w->dir, .poster = {post, w->rpc}, .blob_max = 1 << 20, .total_max = store_max, .ttl_us = 1000};
     assert_int_equal(blobs_open(&config, 1000, &w->blobs, why), 0);
-    w->fetch = blobfetch_new(&(struct blobfetch_config){
-        .rpc = w->rpc, .me = &w->me, .blobs = w->blobs, .now = store_now, .ready = on_ready, .ctx = w});
+    w->fetch = blobfetch_new(&(struct blobfetch_config){.rpc = w->rpc,
+                                                        .me = &w->me,
+                                                        .blobs = w->blobs,
+                                                        .now = store_now,
+                                                        .ready = on_ready,
+                                                        .late = on_late,
+                                                        .ctx = w});
     return w;
 }
 
@@ -284,6 +296,7 @@ static void test_broken_streams_are_opened_again(void **state)
     for (unsigned n = 0; n < 3; n++)
         assert_true(in_store(w, n));
     assert_int_equal(w->gets, 5);
+    assert_int_equal(w->lates, 2);
     free_world(w);
 }
 
@@ -453,6 +466,31 @@ static void test_a_real_server_gives_also_after_a_crash(void **state)
     daemon_remove(&d);
 }
 
+/* The first of two servers has nothing, the second has one: that one comes, the other is given up. */
+static void test_servers_are_asked_in_turn(void **state)
+{
+    (void)state;
+    struct world *w = new_pair();
+    struct daemon d;
+    char both[128];
+    uint8_t sha256[BLOB_HASH_BYTES];
+    module_hash(sha256);
+    daemon_dir(&d);
+    daemon_start(&d, NULL);
+    put_module(w->rpc, &d);
+    snprintf(both, sizeof both, "%s,127.0.0.1:%d", w->address, d.port);
+    blobfetch_address(w->fetch, both);
+    w->has[1] = false;
+    blobfetch_want(w->fetch, sha256);
+    want(w, 1);
+    run_until_ready(w, 2);
+    assert_true(blobs_have(w->blobs, sha256, 1000));
+    assert_false(in_store(w, 1));
+    free_world(w);
+    assert_int_equal(daemon_stop(&d, SIGTERM), 0);
+    daemon_remove(&d);
+}
+
 static void test_a_server_may_have_and_get_but_not_put(void **state)
 {
     (void)state;
@@ -504,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_full_store_is_waited_for),
         cmocka_unit_test(test_stopping_in_the_middle),
         cmocka_unit_test(test_a_real_server_gives_also_after_a_crash),
+        cmocka_unit_test(test_servers_are_asked_in_turn),
         cmocka_unit_test(test_a_server_may_have_and_get_but_not_put),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
