@@ -317,6 +317,13 @@ static int local_list(cx_net *net, enum list_what what, cx_job *of_job, uint64_t
     return 0;
 }
 
+static int local_order(cx_net *net, const struct order *order, uint64_t deadline_us)
+{
+    (void)order;
+    (void)deadline_us;
+    return fault(net, CX_EINVAL, "local:// has no servers to order about");
+}
+
 /* ---- Opening and closing ---- */
 
 struct local_options {
@@ -448,6 +455,7 @@ static const struct backend local_backend = {
     .cancel = local_cancel,
     .forget = local_forget,
     .list = local_list,
+    .order = local_order,
     .why = local_why,
     .close = local_close,
 };

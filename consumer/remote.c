@@ -156,16 +156,23 @@ static int ask_about(cx_job *job, struct call *call)
         call->id = job->id;
         call->acked = j->job.acked;
         call->job = call->kind == CALL_WAIT || call->kind == CALL_PROGRESS ? &j->job : NULL;
-        if (ask(j->lane, call) != CX_ENOTFOUND || j->job.acked || j->lane != &r->home || looked)
+        if (ask(j->lane, call) != CX_ENOTFOUND)
             return call->code;
+        call->text[0] = '\0';
         buf_free(&call->out);
-        if ((lane = shards_locate(r, job->id)) == NULL || !move(r, h, lane))
+        if (j->job.acked || j->lane != &r->home || looked)
+            return CX_ENOTFOUND;
+        if ((lane = shards_locate(r, job->id, call->text)) == NULL || !move(r, h, lane))
             return call->code;
     }
 }
 
 static int call_fault(cx_job *job, const struct call *call)
 {
+    if (call->code == CX_ENOTFOUND && call->text[0] != '\0')
+        return fault(job->net, CX_ENOTFOUND,
+                     "no job %s in any shard of %s that can be asked now; not in all: %s", job->hex,
+                     job->net->address, call->text);
     if (call->code == CX_ENOTFOUND)
         return fault_unknown_job(job);
     return fault(job->net, call->code, "job %s: %s", job->hex, call->text);
@@ -176,7 +183,7 @@ static int call_fault(cx_job *job, const struct call *call)
 static void complete_progress(cx_job *job, cx_progress *p)
 {
     struct job_row row;
-    if (job_row(job, &row) < 0)
+    if (job_row_listed(job, &row) < 0)
         return;
     p->ready = p->waiting = p->granted = 0;
     p->executed = row.executed;
@@ -266,7 +273,23 @@ static int remote_list(cx_net *net, enum list_what what, cx_job *job, uint64_t d
         return list_along(shared_of(job)->lane, what, deadline_us, rows);
     if (what == LIST_SERVER || what == LIST_NETWORKS)
         return list_along(&of(net)->home, what, deadline_us, rows);
+    if (what == LIST_SHARDS)
+        return shards_all(of(net), deadline_us, rows);
     return shards_list(of(net), what, deadline_us, rows);
+}
+
+static int remote_order(cx_net *net, const struct order *order, uint64_t deadline_us)
+{
+    struct remote *r = of(net);
+    struct lane *l = order->address != NULL ? lane_to_server(r, order->address) : &r->home;
+    struct call call = {.kind = order->address != NULL ? CALL_ORDER : CALL_ACCEPT,
+                        .deadline_us = deadline_us,
+                        .what = order->verb,
+                        .id = order->shard,
+                        .member = order->member};
+    if (l == NULL)
+        return fault(net, CX_ENOMEM, "no memory for a connection");
+    return ask(l, &call) < 0 ? fault(net, call.code, "%s", call.text) : 0;
 }
 
 /* ---- Opening and closing ---- */
@@ -302,18 +325,20 @@ static const struct backend remote_backend = {
     .cancel = remote_cancel,
     .forget = remote_forget,
     .list = remote_list,
+    .order = remote_order,
     .why = remote_why,
     .close = remote_close,
 };
 
-/* A consumer's certificate, or, where there is none, an administrator's. CX_CONSUMER chooses among several.
- */
-static int load_credentials(struct remote *r, const char *dir)
+/* A consumer's certificate, or, where there is none, an administrator's; the other way round for who means to
+ * give orders. CX_CONSUMER chooses among several. */
+static int load_credentials(struct remote *r, const char *dir, bool admin)
 {
     char why[RPC_WHY_MAX] = "", ignored[RPC_WHY_MAX];
     const char *name = getenv("CX_CONSUMER");
-    int err = pki_load(dir, ROLE_CONSUMER, name, &r->me, why, sizeof why);
-    if (err == CX_ENOTFOUND && pki_load(dir, ROLE_ADMIN, name, &r->me, ignored, sizeof ignored) == 0)
+    enum role first = admin ? ROLE_ADMIN : ROLE_CONSUMER, second = admin ? ROLE_CONSUMER : ROLE_ADMIN;
+    int err = pki_load(dir, first, name, &r->me, why, sizeof why);
+    if (err == CX_ENOTFOUND && pki_load(dir, second, name, &r->me, ignored, sizeof ignored) == 0)
         return 0;
     if (err == 0)
         return 0;
@@ -333,7 +358,7 @@ static int make_home(struct remote *r)
     return 0;
 }
 
-int remote_open(const char *address, const char *credentials_dir, cx_net **out)
+int remote_open(const char *address, const char *credentials_dir, bool admin, cx_net **out)
 {
     struct remote *r = calloc(1, sizeof *r);
     int err;
@@ -342,7 +367,7 @@ int remote_open(const char *address, const char *credentials_dir, cx_net **out)
     net_init(&r->net, &remote_backend, address);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
-    if ((err = make_home(r)) < 0 || (err = load_credentials(r, credentials_dir)) < 0)
+    if ((err = make_home(r)) < 0 || (err = load_credentials(r, credentials_dir, admin)) < 0)
         goto fail;
     if ((err = loop_start(r)) < 0) {
         fault(NULL, err, "cannot start the network's thread: %s", cx_err_text(err));

@@ -106,11 +106,14 @@ struct lane *lane_to_server(struct remote *r, const char *address);
 void lane_free(struct lane *l);
 
 /* remote_shards.c: the shards of the network. */
-/* Asks every server of the network for its rows (struct shard_row, appended) and tells how many did not
- * answer; why (CLIENT_TEXT_MAX) is what became of the last of those. */
-unsigned shards_find(struct remote *r, struct buf *rows, char *why);
-/* The lane to the shard that knows the job; NULL: none does. */
-struct lane *shards_locate(struct remote *r, struct id job);
+/* Asks every server of the network for its rows (struct shard_row, appended); those that do not answer have a
+ * row that says so, and their number is returned. */
+unsigned shards_find(struct remote *r, struct buf *rows);
+/* The lane to the shard that knows the job; NULL: none does, and why (CLIENT_TEXT_MAX) is "" or says which
+ * could not be asked. */
+struct lane *shards_locate(struct remote *r, struct id job, char *why);
+/* What shards_find finds, once some server has been reached. */
+int shards_all(struct remote *r, uint64_t deadline_us, struct buf *rows);
 /* A listing over all shards; the number of shards that could not be asked, or an error. */
 int shards_list(struct remote *r, enum list_what what, uint64_t deadline_us, struct buf *rows);
 

@@ -65,6 +65,14 @@ static struct shard_row row_at(const struct buf *rows, size_t at)
     return row;
 }
 
+static bool has_rows(const struct buf *rows)
+{
+    for (size_t at = 0; at + sizeof(struct shard_row) <= rows->len; at += sizeof(struct shard_row))
+        if (row_at(rows, at).silent[0] == '\0')
+            return true;
+    return false;
+}
+
 static unsigned lanes_to(struct remote *r, const struct servers *s, unsigned from, struct question *q)
 {
     unsigned n = 0;
@@ -78,8 +86,24 @@ static unsigned lanes_to(struct remote *r, const struct servers *s, unsigned fro
     return n;
 }
 
+static bool could_not_say(const struct call *call)
+{
+    return call->code == CX_ENONET || call->code == CX_ETIMEOUT;
+}
+
+static void add_silent(struct buf *rows, const char *address, const char *why)
+{
+    struct shard_row row = {.serves = false};
+    size_t n = strlen(address);
+    while (strncmp(why, address, n) == 0 && why[n] == ':' && why[n + 1] == ' ')
+        why += n + 2; /* who says it and who it is about: the row says that */
+    row_text(row.addresses, sizeof row.addresses, bytes_str(address));
+    row_line(row.silent, sizeof row.silent, bytes_str(why[0] != '\0' ? why : "it does not answer"));
+    buf_add(rows, &row, sizeof row);
+}
+
 /* Servers name their siblings, which are asked in the next round. */
-static unsigned look_at(struct remote *r, struct servers *s, unsigned from, struct buf *rows, char *why)
+static unsigned look_at(struct remote *r, struct servers *s, unsigned from, struct buf *rows)
 {
     struct question *q = questions(SERVERS_MAX);
     unsigned mute = 0, n = lanes_to(r, s, from, q);
@@ -87,8 +111,8 @@ static unsigned look_at(struct remote *r, struct servers *s, unsigned from, stru
     for (unsigned i = 0; i < n; i++) {
         struct call *call = &q[i].call;
         if (call->code < 0) {
-            mute += call->code == CX_ENONET || call->code == CX_ETIMEOUT;
-            memcpy(why, call->text, CLIENT_TEXT_MAX);
+            mute++;
+            add_silent(rows, q[i].lane->address, call->text);
         } else {
             buf_add(rows, call->out.data, call->out.len);
         }
@@ -98,7 +122,7 @@ static unsigned look_at(struct remote *r, struct servers *s, unsigned from, stru
     return mute;
 }
 
-unsigned shards_find(struct remote *r, struct buf *rows, char *why)
+unsigned shards_find(struct remote *r, struct buf *rows)
 {
     struct servers *s = calloc(1, sizeof *s);
     unsigned mute = 0, from = 0;
@@ -108,7 +132,7 @@ unsigned shards_find(struct remote *r, struct buf *rows, char *why)
     while (from < s->n) {
         size_t at = rows->len;
         unsigned asked = s->n;
-        mute += look_at(r, s, from, rows, why);
+        mute += look_at(r, s, from, rows);
         from = asked;
         for (; at + sizeof(struct shard_row) <= rows->len; at += sizeof(struct shard_row)) {
             struct shard_row row = row_at(rows, at);
@@ -136,7 +160,7 @@ static unsigned shards_ask(struct remote *r, const struct buf *rows, const struc
     for (size_t at = 0; at + sizeof(struct shard_row) <= rows->len && n < SHARDS_MAX;
          at += sizeof(struct shard_row)) {
         struct shard_row row = row_at(rows, at);
-        struct lane *l = lane_to_shard(r, row.id, row.addresses);
+        struct lane *l = row.silent[0] == '\0' ? lane_to_shard(r, row.id, row.addresses) : NULL;
         if (l != NULL && !is_there(q, n, l))
             q[n++] = (struct question){.call = *call, .lane = l};
     }
@@ -152,18 +176,20 @@ static bool has_shards(struct remote *r)
     return has;
 }
 
-struct lane *shards_locate(struct remote *r, struct id job)
+struct lane *shards_locate(struct remote *r, struct id job, char *why)
 {
     struct call call = {.kind = CALL_WHY, .deadline_us = clock_us() + 2 * LOOK_US, .id = job};
     struct buf rows = {0};
     struct lane *found = NULL;
-    char why[CLIENT_TEXT_MAX];
+    why[0] = '\0';
     if (!has_shards(r))
         return NULL;
     struct question *q = questions(SHARDS_MAX);
-    shards_find(r, &rows, why);
+    shards_find(r, &rows);
     unsigned n = shards_ask(r, &rows, &call, true, q);
     for (unsigned i = 0; i < n; i++) {
+        if (could_not_say(&q[i].call))
+            memcpy(why, q[i].call.text, CLIENT_TEXT_MAX);
         if (q[i].call.code == 0 || q[i].call.code == CX_EAUTH) /* it is somebody else's, but there */
             found = q[i].lane;
         buf_free(&q[i].call.out);
@@ -190,18 +216,28 @@ static int gather(struct remote *r, struct question *q, unsigned n, struct buf *
     return mute > 0 && mute == (int)n ? err : mute;
 }
 
+int shards_all(struct remote *r, uint64_t deadline_us, struct buf *rows)
+{
+    struct call call = {.kind = CALL_LIST, .what = LIST_SERVER, .deadline_us = deadline_us};
+    int err = ask(&r->home, &call); /* a broker tells the addresses when somebody needs them */
+    buf_free(&call.out);
+    unsigned mute = shards_find(r, rows);
+    if (!has_rows(rows) && err < 0)
+        return fault(&r->net, err, "%s", call.text);
+    return (int)mute;
+}
+
 int shards_list(struct remote *r, enum list_what what, uint64_t deadline_us, struct buf *rows)
 {
     struct call call = {.kind = CALL_LIST, .what = what, .deadline_us = deadline_us};
     struct question *q = questions(SHARDS_MAX);
     struct buf shards = {0};
-    char why[CLIENT_TEXT_MAX];
     unsigned n = 1;
     q[0] = (struct question){.call = call, .lane = &r->home};
     ask_all(r, q, 1, false);
     if (q[0].call.code == 0 && has_shards(r)) {
-        shards_find(r, &shards, why);
-        if (shards.len > 0) {
+        shards_find(r, &shards);
+        if (has_rows(&shards)) {
             buf_free(&q[0].call.out);
             n = shards_ask(r, &shards, &call, false, q);
         }

@@ -58,6 +58,12 @@ static void put_list(const struct client_effect *fx, cx_Msg *m)
     m->body.list.what = fx->what;
 }
 
+static void put_order(const struct client_effect *fx, cx_Msg *m)
+{
+    m->which_body = cx_Msg_admin_tag;
+    m->body.admin = (cx_Admin){.verb = fx->what, .member = fx->member};
+}
+
 static void put_blob(const struct client_effect *fx, cx_Msg *m)
 {
     m->which_body = fx->message == SEND_HAVE ? cx_Msg_blob_have_tag : cx_Msg_blob_put_tag;
@@ -80,6 +86,7 @@ void wire_encode(const struct client_effect *fx, struct buf *out)
         [SEND_HELLO] = {put_hello, 0},
         [SEND_SUBMIT] = {put_submit, 0},
         [SEND_LIST] = {put_list, 0},
+        [SEND_ORDER] = {put_order, 0},
         [SEND_HAVE] = {put_blob, 0},
         [SEND_PUT] = {put_blob, 0},
         [SEND_MATCH] = {put_match, 0},
@@ -101,6 +108,8 @@ void wire_encode(const struct client_effect *fx, struct buf *out)
         m.body.submit.job = id_out(fx->id, &id);
     else if (fx->message == SEND_HELLO && !id_is_zero(fx->id))
         m.body.hello.shard = id_out(fx->id, &id);
+    else if (fx->message == SEND_ORDER && !id_is_zero(fx->id))
+        m.body.admin.shard = id_out(fx->id, &id);
     msg_encode(&m, out);
 }
 

@@ -48,8 +48,11 @@ struct network_row {
 
 /* One replica of a shard, as the server that keeps it sees it. */
 struct shard_row {
+    char silent[ROW_TEXT_MAX]; /* not "": no replica, but the server at `addresses`, which does not answer:
+                                  why */
     struct id id;
-    char name[TS_NAME_MAX + 1], server[TS_NAME_MAX + 1], role[32], addresses[2 * ROW_TEXT_MAX];
+    char name[TS_NAME_MAX + 1], server[TS_NAME_MAX + 1], role[32],
+        addresses[2 * ROW_TEXT_MAX]; /* the server's own first */
     uint64_t epoch, lsn, held, jobs, producers;
     uint64_t primary, in_sync[2], member, backup; /* incarnations; 0: none */
     uint64_t backup_lsn, backup_bytes;            /* how far the backup is, and what is on its way to it */

@@ -182,7 +182,7 @@ static void check_call(const struct client *c, const struct call *call)
         must(call->kind == CALL_SUBMIT && call->blob_at < call->blobs &&
              c->link[LINK_BLOBS].state == LINK_UP);
     if (call->state == CALL_SENT)
-        must(c->link[call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS].state == LINK_UP);
+        must(c->link[call_by_broker(call) ? LINK_BROKER : LINK_TASKS].state == LINK_UP);
 }
 
 void client_check(const struct client *c)

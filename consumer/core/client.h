@@ -38,6 +38,9 @@ enum call_kind {
     CALL_NETWORKS, /* of the broker; out: rows */
     CALL_WAIT,     /* done when the job has ended: see job */
     CALL_PROGRESS, /* done when the job has a progress that came over the present connection, or has ended */
+    CALL_ORDER,    /* an administrator's order to the server: what, id, member */
+    CALL_ACCEPT,   /* ... and to the broker */
+    CALL_KINDS
 };
 
 enum call_state {
@@ -58,7 +61,8 @@ struct call {
     uint64_t deadline_us;   /* UINT64_MAX: none */
     struct id id;           /* SUBMIT, CANCEL, FORGET, WHY */
     struct client_job *job; /* WAIT, PROGRESS */
-    uint32_t what;          /* LIST: the wire's number */
+    uint32_t what;          /* LIST, ORDER, ACCEPT: the wire's number */
+    uint64_t member;        /* ACCEPT */
     const struct client_blob *blob;
     uint32_t blobs;
     const void *payload; /* for the shell: what a submission says */
@@ -152,6 +156,7 @@ enum client_message {
     SEND_WATCH,
     SEND_UNWATCH,
     SEND_LIST,  /* what */
+    SEND_ORDER, /* what, id: the shard, member */
     SEND_HAVE,  /* blob */
     SEND_PUT,   /* blob, with all its data */
     SEND_MATCH, /* address: the network wanted, may be empty */
@@ -164,6 +169,7 @@ struct client_effect {
     uint64_t req;
     struct id id; /* HELLO: the shard wanted; zero: the server chooses */
     uint32_t what;
+    uint64_t member;
     const char *address; /* borrowed until the next step */
     const struct client_blob *blob;
     struct call *call;

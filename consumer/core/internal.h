@@ -107,6 +107,7 @@ void calls_lost(struct client *c, enum client_link link);
 void calls_fail(struct client *c, enum client_link link, int code); /* what waits for it, with c->trouble */
 void calls_tick(struct client *c);
 uint64_t calls_due(const struct client *c);
+bool call_by_broker(const struct call *call); /* the broker answers it */
 bool calls_need(const struct client *c, enum client_link link);
 bool calls_busy(const struct client *c);  /* some wait for what the server of LINK_TASKS is about to say */
 bool calls_doubt(const struct client *c); /* some were told that there is no such job, and are not sure */

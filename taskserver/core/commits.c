@@ -58,7 +58,7 @@ static uint32_t first_open(const struct task *t)
 void job_check_stuck(struct ts *ts, struct job *job)
 {
     struct first_waiting f = {0};
-    if (job->state != TS_JOB_RUNNING || job->nready || job->ngranted || job->away || job->origin)
+    if (job->state != TS_JOB_RUNNING || job->nready || job->ngranted || (job->away && LAW(12)) || job->origin)
         return;
     struct buf text = {0};
     table_each(&job->tasks, find_waiting, &f);

@@ -26,7 +26,8 @@
 #define TASK_BYTES_MAX    COMMIT_BYTES_MAX /* packed arguments of one task */
 
 /* The tests of the laws' tests switch one law off and see a seed turn red; a product has no such switch. */
-#ifdef CX_SABOTAGE
+#ifdef CX_SABOTAGE /* 11 and 12 are of the channels between shards: a parcel counts once, stuck is known at  \
+                      home */
 extern int ts_sabotage;
 #define LAW(number) (ts_sabotage != (number))
 #else

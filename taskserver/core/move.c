@@ -64,13 +64,13 @@ void move_check(const struct ts *ts, const struct job *job)
 
 /* ---- Parcels ---- */
 
-/* A parcel of this job for another shard, begun in ts->parcel. A guest's counts go with the values, and with
- * what its home is told: so whoever has a value has also been told of the work that went into it, and a job
- * that is done has counted all of it. */
+/* A parcel of this job for another shard, begun in ts->parcel. A guest's counts go with tasks, values, and
+ * what its home is told: so whoever has a value has also been told of the work that went into it, by whatever
+ * way it came, and a job that is done has counted all of it. */
 static struct buf *parcel_of(struct ts *ts, struct job *job, uint32_t shard, enum parcel_kind kind)
 {
     struct parcel_head h = {.kind = kind, .job = job->entry.id, .born_us = job->submitted_us};
-    if (job->origin && (kind == PARCEL_SLOT || shard == job->origin)) {
+    if (job->origin && (kind <= PARCEL_SLOT || shard == job->origin)) {
         h.executed = job->executed;
         h.busy_ns = job->busy_ns;
         h.commits = job->commits;
@@ -120,7 +120,7 @@ void move_settle(struct ts *ts, struct job *job)
 
 /* ---- The end ---- */
 
-static void tell_gone(struct ts *ts, struct job *job)
+static void tell_over(struct ts *ts, struct job *job)
 {
     for (uint32_t i = 0; i < job->ties; i++) {
         if (!job->tie[i].gave)
@@ -141,7 +141,7 @@ static void tell_failed(struct ts *ts, struct job *job)
 void move_ended(struct ts *ts, struct job *job)
 {
     if (!job->origin)
-        tell_gone(ts, job);
+        tell_over(ts, job);
     else if (job->state == TS_JOB_FAILED)
         tell_failed(ts, job);
     for (uint32_t i = 0; i < job->ties; i++)
@@ -162,7 +162,7 @@ static void gone_add(struct ts *ts, struct id job, uint64_t born_us)
 void move_gone(struct ts *ts, struct job *job)
 {
     must(job->origin);
-    tell_gone(ts, job);
+    tell_over(ts, job);
     gone_add(ts, job->entry.id, job->submitted_us);
     if (job->state == TS_JOB_RUNNING) {
         job_end(ts, job, TS_JOB_CANCELLED, bytes_of(NULL, 0));
@@ -287,7 +287,7 @@ bool moved_fits(struct ts *ts, const struct record *r)
 }
 
 /* In the order of the queue: the most urgent and shallowest first. A task that has killed a runner stays, so
- * that its count does. */
+ * that its count does, unless nobody here could run it. */
 uint32_t move_tasks(struct ts *ts, struct job *job, struct id shard, uint32_t most)
 {
     struct buf ids = {0};
@@ -297,7 +297,7 @@ uint32_t move_tasks(struct ts *ts, struct job *job, struct id shard, uint32_t mo
         for (const struct task *t = list_item(k, const struct bucket, knot)->tasks.head; t && n < most;
              t = t->next) {
             size_t len = t->payload_len + sizeof *t;
-            if (t->crashes || bytes + len > MOVE_BYTES_MAX)
+            if ((t->crashes && ts->threads) || bytes + len > MOVE_BYTES_MAX)
                 continue;
             put_id(&ids, t->entry.id);
             bytes += len;

@@ -263,7 +263,7 @@ static void confirm(struct ts *ts, struct neighbour *n, struct channel *c, uint6
 static void receive(struct ts *ts, struct neighbour *n, const struct channel *c, struct peer_msg *m)
 {
     struct reader in = reader_of(m->parcels);
-    uint64_t applied = c ? c->applied : 0, skip = applied + 1 - m->first;
+    uint64_t applied = c ? c->applied : 0, skip = LAW(11) ? applied + 1 - m->first : 0;
     for (uint64_t i = 0; i < skip && i < m->n; i++)
         get_bytes(&in, SIZE_MAX);
     struct bytes news = bytes_of(in.at, (size_t)(in.end - in.at));

@@ -158,6 +158,7 @@ void replica_suspect(struct replica *r, uint64_t left_us)
 static void on_tick(struct replica *r, const struct replica_event *e)
 {
     (void)e;
+    r->ticked_us = r->now_us;
     (serves(r) ? primary_tick : backup_tick)(r);
 }
 
@@ -329,12 +330,13 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     handler[event->kind](r, event);
 }
 
-/* The next beat, or the moment from which the other one is suspected. */
+/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other
+ * steps may come without end. */
 uint64_t replica_due(const struct replica *r)
 {
-    uint64_t beat = r->now_us + r->config.beat_us;
+    uint64_t beat = r->ticked_us + r->config.beat_us;
     uint64_t suspect = serves(r) ? r->whole_us + r->config.solo_us : r->heard_us + r->config.silence_us;
-    return suspect > r->now_us && suspect < beat ? suspect : beat;
+    return suspect > r->ticked_us && suspect < beat ? suspect : beat;
 }
 
 /* ---- Life ---- */
@@ -349,7 +351,7 @@ struct replica *replica_new(const struct replica_config *config, const struct re
     r->config = *config;
     r->mark = *mark;
     r->lsn = r->disk = lsn;
-    r->now_us = r->heard_us = now_us;
+    r->now_us = r->ticked_us = r->heard_us = now_us;
     return r;
 }
 

@@ -46,7 +46,7 @@ struct restore {
 struct replica {
     struct replica_config config;
     enum replica_role role;
-    uint64_t now_us;
+    uint64_t now_us, ticked_us; /* of the last step; of the last tick */
     struct replica_effects *out;
     struct replica_mark mark; /* seen, tag of the state, record */
     uint64_t lsn;             /* last record of the state */

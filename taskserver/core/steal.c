@@ -1,20 +1,20 @@
 /* Stealing work from other shards, and being stolen from. */
 #include "taskserver/core/core.h"
 
-#define ASK_A_THREAD  2u /* tasks asked for, for each idle thread */
-#define ASK_MAX       1024u
-#define GAP_MIN_US    1000u /* between two rounds in which nobody had anything */
-#define GAP_MAX_US    1000000u
-#define PATIENCE_US   1000000u /* an answer may wait for the log to be held */
-#define KEEP_US       50000u   /* tasks are not given back sooner to the one they came from */
-#define HUNGER_US     100000u
-#define SOME_EVERY_US 2000u
+#define ASK_A_THREAD     2u /* tasks asked for, for each idle thread */
+#define ASK_MAX          1024u
+#define ROUND_GAP_US     1000u /* between two rounds in which nobody had anything */
+#define ROUND_GAP_MAX_US 1000000u
+#define PATIENCE_US      1000000u /* an answer may wait for the log to be held */
+#define KEEP_US          50000u   /* tasks are not given back sooner to the one they came from */
+#define HUNGER_US        100000u
+#define SOME_EVERY_US    2000u
 
 void steal_init(struct ts *ts)
 {
     struct id shard = ts->config.shard;
     ts->steal = (struct steal){
-        .chance = hash64(&shard, sizeof shard, ts->config.seed), .gap_us = GAP_MIN_US, .due_us = NEVER};
+        .chance = hash64(&shard, sizeof shard, ts->config.seed), .gap_us = ROUND_GAP_US, .due_us = NEVER};
 }
 
 /* ---- Whom to ask ---- */
@@ -30,14 +30,14 @@ static uint32_t rank(const struct ts *ts, const struct neighbour *n)
     return ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
 }
 
-static uint64_t chance(struct ts *ts, uint64_t below)
+static uint64_t draw(struct ts *ts, uint64_t below)
 {
     uint64_t *s = &ts->steal.chance;
     *s = hash64(s, sizeof *s, 1);
     return *s % below;
 }
 
-static struct neighbour *choose(struct ts *ts)
+static struct neighbour *whom(struct ts *ts)
 {
     struct neighbour *best = NULL;
     uint64_t equals = 0;
@@ -46,7 +46,7 @@ static struct neighbour *choose(struct ts *ts)
         if (n->tried || n->faulted || (best && rank(ts, n) > rank(ts, best)))
             continue;
         equals = best && rank(ts, n) == rank(ts, best) ? equals + 1 : 1;
-        if (chance(ts, equals) == 0)
+        if (draw(ts, equals) == 0)
             best = n;
     }
     return best;
@@ -91,11 +91,11 @@ static struct want wanted(const struct ts *ts)
 static void ask(struct ts *ts, const struct want *want)
 {
     struct steal *s = &ts->steal;
-    struct neighbour *n = choose(ts);
+    struct neighbour *n = whom(ts);
     if (!n) {
         new_round(ts);
         s->next_us = ts->now_us + s->gap_us;
-        s->gap_us = s->gap_us * 2 < GAP_MAX_US ? s->gap_us * 2 : GAP_MAX_US;
+        s->gap_us = s->gap_us * 2 < ROUND_GAP_MAX_US ? s->gap_us * 2 : ROUND_GAP_MAX_US;
         s->due_us = s->next_us;
         return;
     }
@@ -132,7 +132,7 @@ void steal_invited(struct ts *ts, struct neighbour *n)
 {
     n->tried = false;
     ts->steal.next_us = 0;
-    ts->steal.gap_us = GAP_MIN_US;
+    ts->steal.gap_us = ROUND_GAP_US;
 }
 
 void steal_given(struct ts *ts, struct neighbour *n)

@@ -3,6 +3,9 @@
  * The core is compiled into this program with the switch, which no product has. */
 #define CX_SABOTAGE
 #include "taskserver/core/apply.c"
+#include "taskserver/core/arrive.c"
+#include "taskserver/core/bound.c"
+#include "taskserver/core/channel.c"
 #include "taskserver/core/check.c"
 #include "taskserver/core/check_commit.c"
 #include "taskserver/core/client.c"
@@ -12,7 +15,10 @@
 #include "taskserver/core/grant.c"
 #include "taskserver/core/info.c"
 #include "taskserver/core/job.c"
+#include "taskserver/core/move.c"
+#include "taskserver/core/neighbour.c"
 #include "taskserver/core/order.c"
+#include "taskserver/core/parcel.c"
 #include "taskserver/core/pool.c"
 #include "taskserver/core/producer.c"
 #include "taskserver/core/ready.c"
@@ -20,6 +26,7 @@
 #include "taskserver/core/requests.c"
 #include "taskserver/core/slot.c"
 #include "taskserver/core/snapshot.c"
+#include "taskserver/core/steal.c"
 #include "taskserver/core/table.c"
 #include "taskserver/core/task.c"
 #include "taskserver/core/ts.c"

@@ -68,7 +68,7 @@ static void shard_step(struct world *w, uint32_t at, struct ts_event e)
     uint64_t logged = s->records;
     shard_effects(w, at);
     if (s->records > logged)
-        happen(w, one_in(w, 8) ? chance(w, 50000) : chance(w, 500),
+        happen(w, one_in(w, 4) ? chance(w, 40000) : chance(w, 2000),
                (struct happens){.kind = AT_HELD, .a = at, .u64 = s->life, .n = s->records});
     uint64_t due = ts_due(s->ts);
     if (due == UINT64_MAX || (s->tick_us > w->now && due >= s->tick_us))
@@ -182,8 +182,6 @@ static void worker_leaves(struct world *w, uint32_t at, uint32_t worker)
     for (struct running *r = s->run; r < s->run + RUNS; r++)
         if (r->number && r->worker == worker)
             run_free(r);
-    if (!s->worker[worker].in)
-        return;
     s->worker[worker].in = false;
     worker_returns(w, at, worker);
 }
@@ -206,7 +204,6 @@ static void link_up(struct world *w, uint32_t a, uint32_t b, uint64_t rtt_us)
 {
     struct shard *s = &w->shard[a];
     s->link[b] = w->link[a][b];
-    s->arrives[b] = w->now;
     shard_step(w, a,
                (struct ts_event){.kind = TS_PEER_UP, .u.other = {.shard = shard_name(b), .rtt_us = rtt_us}});
 }
@@ -217,6 +214,7 @@ static void link_made(struct world *w, uint32_t a, uint32_t b)
         return;
     uint64_t rtt_us = chance(w, 300000);
     w->link[a][b] = w->link[b][a] = ++w->next_link;
+    w->shard[a].arrives[b] = w->shard[b].arrives[a] = w->now;
     link_up(w, a, b, rtt_us);
     link_up(w, b, a, rtt_us);
 }

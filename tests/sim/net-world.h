@@ -76,7 +76,7 @@ struct job_sim {
 };
 
 struct world {
-    uint64_t seed, rng, now, heal_us, order, next_link, next_run, steps;
+    uint64_t seed, rng, now, heal_us, calm_us, order, next_link, next_run, steps;
     struct happens *heap;
     uint32_t events, cap;
     struct shard shard[SHARDS];

@@ -188,7 +188,7 @@ static void malformed_registrations_change_nothing(void **state)
         assert_int_equal(step(&e), CX_EINVAL);
     }
     char long_address[300];
-    snprintf(long_address, sizeof long_address, "%0200d:1", 0);
+    snprintf(long_address, sizeof long_address, "%0260d:1", 0);
     struct bk_event e = registration("s1", "a", 0);
     e.u.reg.address = bytes_str(long_address);
     assert_int_equal(step(&e), CX_EINVAL);

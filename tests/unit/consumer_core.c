@@ -1170,7 +1170,7 @@ static void storm_ask(struct storm *s)
 {
     struct call *call = &s->call[draw(s) % 12];
     bool busy = !call->done && call->deadline_us != 0;
-    enum call_kind kind = (enum call_kind)(draw(s) % 8);
+    enum call_kind kind = (enum call_kind)(draw(s) % CALL_KINDS);
     if (busy)
         return;
     buf_free(&call->out);
