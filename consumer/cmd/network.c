@@ -135,6 +135,8 @@ int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
     line_begin(&l, n, "cx-broker");
     line_add(&l, "--listen", listen);
     line_add(&l, "--store", store);
+    if (n->options.pair)
+        line_add(&l, "--servers", "local=s1,s2");
     int err = start(n, &n->broker, "broker", &l, why);
     if (err == 0)
         snprintf(n->broker_address, sizeof n->broker_address, "127.0.0.1:%d", n->broker.port);
