@@ -39,8 +39,9 @@ static void ask(struct world *w, uint8_t which, uint8_t kind, uint8_t time)
     if (!call->done && call->deadline_us != 0)
         return;
     buf_free(&call->out);
-    *call = (struct call){
-        .kind = (enum call_kind)(kind % CALL_KINDS), .deadline_us = w->now + time * 5000u + 1, .id = {1, which}};
+    *call = (struct call){.kind = (enum call_kind)(kind % CALL_KINDS),
+                          .deadline_us = w->now + time * 5000u + 1,
+                          .id = {1, which}};
     if (call->kind == CALL_WAIT || call->kind == CALL_PROGRESS)
         call->job = &w->job[which % JOBS];
     if (call->kind == CALL_SUBMIT) {
