@@ -33,7 +33,7 @@
 
 #include "base/bytes.h"
 #include "taskserver/state.h"
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 #define JOURNAL_VERSION        2u
 #define JOURNAL_HEADER_BYTES   56u
@@ -86,6 +86,11 @@ typedef bool journal_replay_fn(void *ctx, struct bytes record, uint64_t lsn);
  * why says where and what to do (STATE_WHY_MAX bytes). */
 int journal_open(const struct journal_config *config, uint64_t incarnation, journal_replay_fn *replay,
                  struct journal **out, struct journal_found *found, char *why);
+
+/* Replays what is in a directory's journal, without changing or making anything. CX_ENOTFOUND: there is none;
+ * otherwise as journal_open. */
+int journal_read(const char *dir, journal_replay_fn *replay, void *ctx, struct journal_found *found,
+                 char *why);
 
 /* Appends a record to what will be written. lsn is one more than the last. */
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record);

@@ -330,8 +330,8 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     handler[event->kind](r, event);
 }
 
-/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other steps may
- * come without end. */
+/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other
+ * steps may come without end. */
 uint64_t replica_due(const struct replica *r)
 {
     uint64_t beat = r->ticked_us + r->config.beat_us;
@@ -353,6 +353,12 @@ struct replica *replica_new(const struct replica_config *config, const struct re
     r->lsn = r->disk = lsn;
     r->now_us = r->ticked_us = r->heard_us = now_us;
     return r;
+}
+
+void replica_lacks(struct replica *r, uint64_t lsn)
+{
+    must(r->config.journal && lsn <= r->lsn);
+    r->disk = lsn;
 }
 
 void replica_free(struct replica *r)
