@@ -142,7 +142,8 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Tests of the task server's shell, which no library for users holds.
 $(B)/lib/libtaskserver.a: $(filter-out %/main.o,$(call objs,taskserver/*.c))
-$(addprefix $(B)/tests/unit/,journal journal_disk journal_other blobs taskserver_outbox): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
+$(addprefix $(B)/tests/unit/,journal journal_disk journal_other archive backup blobs blobgate blobfetch \
+    taskserver_outbox): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 $(B)/tests/fuzz/journal: $(B)/obj/tests/fuzz/journal.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver/main.o) \
     $(B)/lib/libtaskserver.a $(TEST_LIBS)

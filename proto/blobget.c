@@ -59,9 +59,8 @@ static void finish(struct blobget *g, int code, const char *why)
 
 static bool fill(void *ctx, struct rpc_stream *s, struct buf *out)
 {
-    (void)s;
     struct blobget *g = ctx;
-    if (!g->first || g->asked)
+    if (s != g->stream || !g->first || g->asked)
         return false;
     cx_Msg m = {.req = g->first->req, .which_body = cx_Msg_blob_get_tag};
     m.body.blob_get.sha256 = bytes_of(g->first->sha256, HASH_BYTES);
@@ -115,9 +114,10 @@ static int message(void *ctx, struct rpc_stream *s, struct bytes data, char *why
 /* What was wished for until now ends with it; `done` may wish anew, over another stream. */
 static void closed(void *ctx, struct rpc_stream *s, int code, const char *why)
 {
-    (void)s;
     struct blobget *g = ctx;
     char text[RPC_WHY_MAX];
+    if (s != g->stream)
+        return; /* left for another server, with nothing to wait for */
     snprintf(text, sizeof text, "%s", why && *why ? why : cx_err_text(code ? code : CX_ENONET));
     g->stream = NULL;
     struct wish *last = g->first ? g->last : NULL;
@@ -156,8 +156,11 @@ void blobget_from(struct blobget *g, const char *address)
     if (strcmp(g->address, address) == 0)
         return;
     snprintf(g->address, sizeof g->address, "%s", address);
-    if (g->stream)
-        rpc_close(g->stream, CX_ECANCELLED, "another server");
+    if (!g->stream)
+        return;
+    rpc_close(g->stream, CX_ECANCELLED, "another server");
+    if (!g->first)
+        g->stream = NULL;
 }
 
 void blobget_close(struct blobget *g)

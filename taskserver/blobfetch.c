@@ -66,6 +66,8 @@ static void try_again(struct blobfetch *f, const uint8_t *sha256, const char *wh
     f->retry_us = clock_us() + f->delay_us;
     bool long_now = f->delay_us == RETRY_MAX_US && before != RETRY_MAX_US && !f->stopping;
     log_line(long_now ? LOG_WARN : LOG_DEBUG, "blob %s cannot be had: %s; trying again", hex, why);
+    if (f->config.late && !f->stopping)
+        f->config.late(f->config.ctx, copy);
 }
 
 static void give_up(struct blobfetch *f, const uint8_t *sha256)

@@ -20,6 +20,8 @@ struct blobfetch_config {
     /* This one is here now, or given up. Called from the reactor and from blobfetch_tick, not once it was
      * stopped; may want more. */
     void (*ready)(void *ctx, const uint8_t *sha256);
+    /* It could not be had this time, and is tried again. May be NULL. */
+    void (*late)(void *ctx, const uint8_t *sha256);
     void *ctx;
 };
 

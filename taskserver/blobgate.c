@@ -5,7 +5,7 @@
 void blobgate_miss(struct blobgate *g, uint64_t lsn, const uint8_t *sha256)
 {
     const struct blobset_item *last = g->missing.last;
-    must(lsn > 0 && (!last || last->number <= lsn));
+    must(!last || last->number <= lsn);
     if (!blobset_find(&g->missing, sha256))
         blobset_add(&g->missing, sha256, lsn);
 }
@@ -19,7 +19,10 @@ void blobgate_have(struct blobgate *g, const uint8_t *sha256)
 
 uint64_t blobgate_limit(const struct blobgate *g)
 {
-    return g->missing.first ? g->missing.first->number - 1 : UINT64_MAX;
+    const struct blobset_item *first = g->missing.first;
+    if (!first)
+        return UINT64_MAX;
+    return first->number ? first->number - 1 : 0;
 }
 
 void blobgate_free(struct blobgate *g)

@@ -154,13 +154,19 @@ static int on_chunk(struct session *s, const cx_Msg *m, char *why)
 
 /* ---- Getting ---- */
 
+/* A server is told at once: two that want the same one of each other would wait for ever. */
+static bool may_wait(const struct session *s, const uint8_t *sha256)
+{
+    return s->role != ROLE_SERVER && taskserver_brings(s->server, sha256);
+}
+
 static void begin_get(struct session *s, uint64_t req, const uint8_t *sha256)
 {
     struct blob_session *b = session_of(s);
     struct getting *g = &b->get[b->gets];
     char text[STATE_WHY_MAX] = "";
     int code = blob_get_begin(s->server->blobs, sha256, taskserver_now(s->server), &g->get, text);
-    if (code == CX_ENOTFOUND && taskserver_brings(s->server, sha256)) {
+    if (code == CX_ENOTFOUND && may_wait(s, sha256)) {
         struct expecting *e = &b->expected[b->expects++];
         memcpy(e->sha256, sha256, sizeof e->sha256);
         e->req = req;
@@ -197,6 +203,26 @@ void blob_came_for_streams(struct taskserver *server)
         for (unsigned i = 0; i < n; i++)
             begin_get(s, again[i].req, again[i].sha256);
     }
+}
+
+/* Whoever waits for it asks for others meanwhile, and for this one again. */
+static void answer_late(struct session *s, const uint8_t *sha256)
+{
+    struct blob_session *b = session_of(s);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < b->expects; i++)
+        if (memcmp(b->expected[i].sha256, sha256, BLOB_HASH_BYTES) == 0)
+            session_statusf(s, b->expected[i].req, CX_EIO, "it has not come from another server yet");
+        else
+            b->expected[kept++] = b->expected[i];
+    b->expects = kept;
+}
+
+void blob_late_for_streams(struct taskserver *server, const uint8_t *sha256)
+{
+    for (struct session *s = server->sessions; s; s = s->next)
+        if (s->kind == &blob_kind && !s->closing)
+            answer_late(s, sha256);
 }
 
 static void end_get(struct blob_session *b)

@@ -594,6 +594,28 @@ int journal_open(const struct journal_config *config, uint64_t incarnation, jour
     return 0;
 }
 
+/* ---- Reading only ---- */
+
+int journal_read(const char *dir, journal_replay_fn *replay, void *ctx, struct journal_found *found,
+                 char *why)
+{
+    char path[STATE_PATH_MAX], reason[STATE_WHY_MAX];
+    struct journal_header h;
+    uint64_t end;
+    snprintf(path, sizeof path, "%.4000s/journal", dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        snprintf(why, STATE_WHY_MAX, "cannot open the journal %.300s: %s", path, strerror(error));
+        return error == ENOENT ? CX_ENOTFOUND : CX_EIO;
+    }
+    int code = journal_scan(fd, UINT64_MAX, replay, ctx, &h, found, &end, reason);
+    if (code)
+        snprintf(why, STATE_WHY_MAX, "journal %.120s: %.380s", path, reason);
+    close(fd);
+    return code;
+}
+
 /* ---- Closing ---- */
 
 void journal_stop(struct journal *j)

@@ -87,6 +87,11 @@ typedef bool journal_replay_fn(void *ctx, struct bytes record, uint64_t lsn);
 int journal_open(const struct journal_config *config, uint64_t incarnation, journal_replay_fn *replay,
                  struct journal **out, struct journal_found *found, char *why);
 
+/* Replays what is in a directory's journal, without changing or making anything. CX_ENOTFOUND: there is none;
+ * otherwise as journal_open. */
+int journal_read(const char *dir, journal_replay_fn *replay, void *ctx, struct journal_found *found,
+                 char *why);
+
 /* Appends a record to what will be written. lsn is one more than the last. */
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record);
 /* Appends a note, which takes the place of the last one. Returns the generation that begins with it. */

@@ -7,13 +7,14 @@
 #include "base/options.h"
 #include "proto/daemon.h"
 #include "proto/limits.h"
+#include "taskserver/backup.h"
 #include "taskserver/server.h"
 
 enum { ADDRESS_MAX = 255 };
 
 struct settings {
     const char *listen, *network, *broker, *sibling, *advertise, *state, *credentials, *name, *steal,
-        *log_level;
+        *log_level, *backup, *restore;
     bool journal, collapse;
     uint64_t memory, blobs, outbox, compact;
     int64_t budget_us, result_ttl_s, blob_ttl_s, jobs_max, ready_fd;
@@ -79,6 +80,23 @@ static int serve(const struct settings *set, const struct credentials *me)
     return code;
 }
 
+/* Writes or restores a backup instead of serving. */
+static int save(const struct settings *set, const struct credentials *me)
+{
+    struct taskserver_config server = config_of(set, me);
+    struct backup_config config = {.state = set->state,
+                                   .network = set->network,
+                                   .server = me->self.name,
+                                   .broker = set->broker != NULL,
+                                   .core = &server.core};
+    char why[STATE_WHY_MAX] = "";
+    int code =
+        set->backup ? backup_write(&config, set->backup, why) : backup_restore(&config, set->restore, why);
+    if (code)
+        log_error("%s", why);
+    return code;
+}
+
 static int start(const struct settings *set)
 {
     struct credentials me = {0};
@@ -88,7 +106,7 @@ static int start(const struct settings *set)
         log_error("credentials in %s: %s", set->credentials, why);
         return code;
     }
-    code = serve(set, &me);
+    code = (set->backup || set->restore ? save : serve)(set, &me);
     pki_unload(&me);
     return code;
 }
@@ -110,6 +128,10 @@ static bool settings_check(const struct settings *set, int *level)
         fprintf(stderr, "cx-taskserver: --log-level: must be error, warn, info or debug\n");
     if (steal_of(set->steal) < 0) {
         fprintf(stderr, "cx-taskserver: --steal: must be none, random or latency\n");
+        return false;
+    }
+    if (set->backup && set->restore) {
+        fprintf(stderr, "cx-taskserver: --backup and --restore: one at a time\n");
         return false;
     }
     return *level >= 0 && check_text("network", set->network, TS_NAME_MAX) &&
@@ -144,6 +166,10 @@ int main(int argc, char **argv)
         {"advertise", OPTION_STRING, &set.advertise, "HOST:PORT", "Address that the broker tells others", 0,
          0},
         {"state", OPTION_STRING, &set.state, "DIR", "Journal and blobs are kept here", 0, 0},
+        {"backup", OPTION_STRING, &set.backup, "FILE", "Write the state to a new file instead of serving", 0,
+         0},
+        {"restore", OPTION_STRING, &set.restore, "FILE", "Make the state from a backup instead of serving", 0,
+         0},
         {"journal", OPTION_FLAG, &set.journal, NULL, "Keep the log on disk, so that a restart loses nothing",
          0, 0},
         {"memory", OPTION_SIZE, &set.memory, "SIZE", "For jobs, tasks and results together", 1 << 20, most},

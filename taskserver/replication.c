@@ -10,6 +10,8 @@
 #include "base/must.h"
 #include "taskserver/server.h"
 
+enum { EXPECT_AHEAD = 8 };
+
 /* ---- To the others ---- */
 
 static void fx_send(struct shard *s, const struct replica_effects *all, const struct replica_effect *fx)
@@ -88,15 +90,17 @@ static void fx_mark(struct shard *s, const struct replica_effects *all, const st
 }
 
 /* A record that names modules or an input which are not here counts as kept only when they have come. */
-static void gate_record(struct shard *s, struct blobgate *gate, struct bytes record, uint64_t lsn)
+static void gate_record(struct shard *s, struct blobgate *gate, struct bytes record, uint64_t lsn,
+                        struct blobfetch *fetch)
 {
-    const uint8_t *name[TS_MODULES_MAX + 1];
-    size_t n = ts_record_blobs(record, name, TS_MODULES_MAX + 1);
+    const uint8_t *name[TS_RECORD_BLOBS_MAX];
+    size_t n = ts_record_blobs(record, name, TS_RECORD_BLOBS_MAX);
     for (size_t i = 0; i < n; i++) {
         if (blobs_have(s->server->blobs, name[i], taskserver_now(s->server)))
             continue;
         blobgate_miss(gate, lsn, name[i]);
-        blobfetch_want(s->server->fetch, name[i]);
+        if (fetch)
+            blobfetch_want(fetch, name[i]);
     }
 }
 
@@ -104,7 +108,7 @@ static void fx_apply(struct shard *s, const struct replica_effects *all, const s
 {
     struct bytes record = replica_effect_data(all, fx);
     must(ts_replay(s->ts, record, fx->lsn)); /* the primary's own record, on the state that it had */
-    gate_record(s, &s->gate, record, fx->lsn);
+    gate_record(s, &s->gate, record, fx->lsn, s->server->fetch);
     shard_append(s, fx->lsn, record);
 }
 
@@ -170,7 +174,7 @@ static void restore_add(struct shard *s, struct bytes record)
 {
     struct restoring *r = &s->restoring;
     must(ts_replay(r->ts, record, r->lsn));
-    gate_record(s, &r->gate, record, r->lsn);
+    gate_record(s, &r->gate, record, r->lsn, s->server->fetch);
     if (r->journal)
         journal_rebuild_add(r->journal, record);
 }
@@ -250,6 +254,13 @@ static void fx_role(struct shard *s, const struct replica_effects *all, const st
                  : "");
 }
 
+/* A backup's time goes into waiting for the memory of tasks that have ended: it is asked for early. */
+static void expect(const struct shard *s, const struct replica_effects *all, size_t i, bool near)
+{
+    if (i < all->n && all->fx[i].kind == REPLICA_FX_APPLY)
+        ts_expect(s->ts, replica_effect_data(all, &all->fx[i]), near);
+}
+
 void shard_replica(struct shard *s, struct replica_event *event)
 {
     static void (*const effect[])(struct shard *, const struct replica_effects *,
@@ -265,8 +276,11 @@ void shard_replica(struct shard *s, struct replica_event *event)
     s->replica_fx = (struct replica_effects){0};
     event->now_us = clock_us();
     replica_step(s->replica, event, &fx);
-    for (size_t i = 0; i < fx.n; i++)
+    for (size_t i = 0; i < fx.n; i++) {
+        expect(s, &fx, i + 2 * EXPECT_AHEAD, false);
+        expect(s, &fx, i + EXPECT_AHEAD, true);
         effect[fx.fx[i].kind](s, &fx, &fx.fx[i]);
+    }
     replica_effects_free(&s->replica_fx);
     s->replica_fx = fx;
 }
@@ -291,10 +305,24 @@ void shard_blob(struct shard *s, const uint8_t *sha256)
     install_if_whole(s);
 }
 
+/* Alone, there is nobody who could have what is missing. It was held never, so it was promised to nobody; who
+ * submits it again brings it along. */
+static void open_gate(struct shard *s)
+{
+    struct replica_info info;
+    replica_look(s->replica, &info);
+    if (info.role != REPLICA_SOLO)
+        return;
+    blobgate_free(&s->gate);
+    replication_disk(s);
+}
+
 /* ---- Time ---- */
 
 uint64_t replication_turn(struct shard *s)
 {
+    if (blobgate_limit(&s->gate) != UINT64_MAX)
+        open_gate(s);
     if (s->unflushed) {
         s->unflushed = false;
         replication_disk(s);
@@ -303,6 +331,40 @@ uint64_t replication_turn(struct shard *s)
     if (replica_due(s->replica) <= clock_us())
         shard_replica(s, &(struct replica_event){.kind = REPLICA_TICK});
     return replica_due(s->replica);
+}
+
+/* ---- What was missing when the server ended ---- */
+
+void replication_replayed(struct shard *s, struct bytes record, uint64_t lsn)
+{
+    gate_record(s, &s->gate, record, lsn, NULL);
+}
+
+static void need(struct shard *s, struct blobset *needed, const uint8_t *sha256)
+{
+    if (blobset_find(&s->gate.missing, sha256) && !blobset_find(needed, sha256))
+        blobset_add(needed, sha256, 0);
+}
+
+/* Jobs that are over need nothing. What is missing for the others has to come, as if they came now. */
+static void gate_state(struct shard *s)
+{
+    struct blobset needed = {0};
+    struct ts_job_info job;
+    for (uint64_t cursor = 0; s->gate.missing.first && ts_job_next(s->ts, &cursor, &job);) {
+        for (uint32_t i = 0; job.state == TS_JOB_RUNNING && i < job.modules; i++)
+            need(s, &needed, job.module[i].sha256);
+        if (job.state == TS_JOB_RUNNING && job.has_input)
+            need(s, &needed, job.input);
+    }
+    for (struct blobset_item *next, *item = s->gate.missing.first; item; item = next) {
+        next = item->next;
+        if (blobset_find(&needed, item->sha256))
+            blobfetch_want(s->server->fetch, item->sha256);
+        else
+            blobset_remove(&s->gate.missing, item);
+    }
+    blobset_free(&needed);
 }
 
 /* ---- Life ---- */
@@ -329,8 +391,11 @@ int replication_open(struct shard *s, bool own, const struct journal_found *foun
     }
     config_of(s, own, found->note.len, &config);
     s->tag = mark.tag;
-    s->reported = s->logged;
     s->replica = replica_new(&config, &mark, s->logged, clock_us());
+    gate_state(s);
+    uint64_t limit = blobgate_limit(&s->gate);
+    s->reported = limit < s->logged ? limit : s->logged;
+    replica_lacks(s->replica, s->reported);
     return 0;
 }
 

@@ -4,6 +4,8 @@
 
 #include "taskserver/shard.h"
 
+/* A record of the journal that is being opened: what it names may not have come before the server ended. */
+void replication_replayed(struct shard *s, struct bytes record, uint64_t lsn);
 /* Makes the replica of a shard whose journal is open. found: what the journal had at its start. */
 int replication_open(struct shard *s, bool own, const struct journal_found *found, char *why);
 void replication_close(struct shard *s);

@@ -186,6 +186,11 @@ static void blob_came(void *ctx, const uint8_t *sha256)
     blob_came_for_streams(s);
 }
 
+static void blob_late(void *ctx, const uint8_t *sha256)
+{
+    blob_late_for_streams(ctx, sha256);
+}
+
 static uint64_t store_now(void *ctx)
 {
     return taskserver_now(ctx);
@@ -198,6 +203,7 @@ struct blobfetch *taskserver_fetch(struct taskserver *s)
                                                     .blobs = s->blobs,
                                                     .now = store_now,
                                                     .ready = blob_came,
+                                                    .late = blob_late,
                                                     .ctx = s});
 }
 

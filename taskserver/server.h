@@ -77,6 +77,7 @@ struct blobfetch *taskserver_fetch(struct taskserver *s);
 bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256);
 /* blobstream.c: gets that waited for blobs that were being brought are looked at again. */
 void blob_came_for_streams(struct taskserver *s);
+void blob_late_for_streams(struct taskserver *s, const uint8_t *sha256);
 uint64_t taskserver_now(const struct taskserver *s); /* wall time that never goes back */
 
 /* The kinds of stream, and the effects that concern each. */

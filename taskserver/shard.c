@@ -177,7 +177,11 @@ uint64_t shard_turn(struct shard *s)
 static bool replay(void *ctx, struct bytes record, uint64_t lsn)
 {
     struct shard *s = ctx;
-    return ts_replay(s->ts, record, lsn);
+    if (!ts_replay(s->ts, record, lsn))
+        return false;
+    if (s->server->sibling)
+        replication_replayed(s, record, lsn);
+    return true;
 }
 
 /* Compaction's own table, on its own thread. */

@@ -355,6 +355,12 @@ struct replica *replica_new(const struct replica_config *config, const struct re
     return r;
 }
 
+void replica_lacks(struct replica *r, uint64_t lsn)
+{
+    must(r->config.journal && lsn <= r->lsn);
+    r->disk = lsn;
+}
+
 void replica_free(struct replica *r)
 {
     if (!r)

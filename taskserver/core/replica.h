@@ -163,6 +163,8 @@ struct replica;
 /* mark and lsn: what the journal had at start, all of it on disk; zero for an empty one. */
 struct replica *replica_new(const struct replica_config *config, const struct replica_mark *mark,
                             uint64_t lsn, uint64_t now_us);
+/* Before its first step: of that only what is up to lsn counts as kept. REPLICA_DISK tells when more does. */
+void replica_lacks(struct replica *r, uint64_t lsn);
 void replica_free(struct replica *r);
 void replica_step(struct replica *r, const struct replica_event *event, struct replica_effects *out);
 uint64_t replica_due(const struct replica *r); /* when the next TICK is wanted, at the latest */

@@ -21,11 +21,11 @@ extern char **environ;
 
 /* ---- Setting up and tearing down ---- */
 
-static int setup(void **state, bool journal)
+static int setup(void **state, bool journal, bool pair)
 {
     struct testnet *t = calloc(1, sizeof *t);
     struct network_options o = {
-        .bin_dir = programs_dir(), .user = "tester", .threads = 1, .journal = journal};
+        .bin_dir = programs_dir(), .user = "tester", .threads = 1, .journal = journal, .pair = pair};
     char why[LAUNCH_WHY_MAX];
     assert_non_null(t);
     *state = t;
@@ -36,7 +36,7 @@ static int setup(void **state, bool journal)
 
 static int setup_started(void **state, bool journal)
 {
-    setup(state, journal);
+    setup(state, journal, false);
     testnet_start_broker(*state);
     testnet_start_server(*state);
     return 0;
@@ -44,7 +44,16 @@ static int setup_started(void **state, bool journal)
 
 int testnet_setup_empty(void **state)
 {
-    return setup(state, false);
+    return setup(state, false, false);
+}
+
+int testnet_setup_pair(void **state)
+{
+    setup(state, true, true);
+    testnet_start_broker(*state);
+    testnet_start_server(*state);
+    testnet_start_sibling(*state);
+    return 0;
 }
 
 int testnet_setup(void **state)
@@ -80,6 +89,7 @@ int testnet_teardown(void **state)
     if (!t->passed) {
         print_tail(&n->broker);
         print_tail(&n->server);
+        print_tail(&n->sibling);
         for (int i = 0; i < n->producers; i++)
             print_tail(&n->producer[i]);
     }
@@ -101,6 +111,13 @@ void testnet_start_server(struct testnet *t)
 {
     char why[LAUNCH_WHY_MAX];
     if (network_start_server(&t->network, t->server_options, why) < 0)
+        fail_msg("%s", why);
+}
+
+void testnet_start_sibling(struct testnet *t)
+{
+    char why[LAUNCH_WHY_MAX];
+    if (network_start_sibling(&t->network, t->server_options, why) < 0)
         fail_msg("%s", why);
 }
 
@@ -143,6 +160,11 @@ void testnet_kill_server(struct testnet *t, int signal_number)
     kill_child(&t->network.server, signal_number);
 }
 
+void testnet_kill_sibling(struct testnet *t, int signal_number)
+{
+    kill_child(&t->network.sibling, signal_number);
+}
+
 void testnet_kill_producer(struct testnet *t, int i, int signal_number)
 {
     assert_in_range(i, 0, t->network.producers - 1);
@@ -177,7 +199,7 @@ static char **environment(struct testnet *t)
         n++;
     char **env = calloc(n + 5, sizeof *env);
     assert_non_null(env);
-    snprintf(network, sizeof network, "CX_NETWORK=%s", t->network.address);
+    snprintf(network, sizeof network, "CX_NETWORK=%s", t->network.where);
     snprintf(credentials, sizeof credentials, "CX_CREDENTIALS=%s", t->network.credentials);
     snprintf(consumer, sizeof consumer, "CX_CONSUMER=%s", t->network.options.user);
     snprintf(home, sizeof home, "HOME=%s", t->network.dir);
@@ -260,7 +282,7 @@ cx_net *testnet_net_as(struct testnet *t, const char *name)
     if (err < 0)
         fail_msg("%s", why);
     setenv("CX_CONSUMER", name, 1);
-    err = cx_open_with(t->network.address, t->network.credentials, &net);
+    err = cx_open_with(t->network.where, t->network.credentials, &net);
     unsetenv("CX_CONSUMER");
     if (err < 0)
         fail_msg("%s", cx_error(NULL));

@@ -34,6 +34,8 @@ struct testnet {
 /* cmocka's: *state is a struct testnet with broker and server running; the second has a journal. */
 int testnet_setup(void **state);
 int testnet_setup_journal(void **state);
+/* A pair with journals: the servers are s1 and its sibling s2. */
+int testnet_setup_pair(void **state);
 /* Directory and certificates only, nothing runs yet; set the options, then start. */
 int testnet_setup_empty(void **state);
 int testnet_teardown(void **state);
@@ -42,10 +44,12 @@ void testnet_passed(struct testnet *t);
 /* Starting again keeps address, state and name. */
 void testnet_start_broker(struct testnet *t);
 void testnet_start_server(struct testnet *t);
+void testnet_start_sibling(struct testnet *t);
 void testnet_add_producers(struct testnet *t, int n);
 /* Sends the signal and, for those that end a process, waits for its end. */
 void testnet_kill_broker(struct testnet *t, int signal_number);
 void testnet_kill_server(struct testnet *t, int signal_number);
+void testnet_kill_sibling(struct testnet *t, int signal_number);
 void testnet_kill_producer(struct testnet *t, int i, int signal_number);
 /* One that has ended, again under its name and with its cache. */
 void testnet_restart_producer(struct testnet *t, int i);
