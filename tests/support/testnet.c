@@ -21,7 +21,7 @@ extern char **environ;
 
 /* ---- Setting up and tearing down ---- */
 
-static int setup(void **state, bool journal, bool pair)
+int testnet_prepare(void **state, bool pair, bool journal)
 {
     struct testnet *t = calloc(1, sizeof *t);
     struct network_options o = {
@@ -36,7 +36,7 @@ static int setup(void **state, bool journal, bool pair)
 
 static int setup_started(void **state, bool journal)
 {
-    setup(state, journal, false);
+    testnet_prepare(state, false, journal);
     testnet_start_broker(*state);
     testnet_start_server(*state);
     return 0;
@@ -44,12 +44,12 @@ static int setup_started(void **state, bool journal)
 
 int testnet_setup_empty(void **state)
 {
-    return setup(state, false, false);
+    return testnet_prepare(state, false, false);
 }
 
 int testnet_setup_pair(void **state)
 {
-    setup(state, true, true);
+    testnet_prepare(state, true, true);
     testnet_start_broker(*state);
     testnet_start_server(*state);
     testnet_start_sibling(*state);
@@ -142,7 +142,7 @@ void testnet_restart_producer(struct testnet *t, int i)
         fail_msg("%s", why);
 }
 
-static void kill_child(struct child *c, int signal_number)
+void testnet_kill_child(struct child *c, int signal_number)
 {
     bool ends = signal_number != SIGSTOP && signal_number != SIGCONT && signal_number != SIGUSR1;
     child_signal(c, signal_number);
@@ -152,23 +152,23 @@ static void kill_child(struct child *c, int signal_number)
 
 void testnet_kill_broker(struct testnet *t, int signal_number)
 {
-    kill_child(&t->network.broker, signal_number);
+    testnet_kill_child(&t->network.broker, signal_number);
 }
 
 void testnet_kill_server(struct testnet *t, int signal_number)
 {
-    kill_child(&t->network.server, signal_number);
+    testnet_kill_child(&t->network.server, signal_number);
 }
 
 void testnet_kill_sibling(struct testnet *t, int signal_number)
 {
-    kill_child(&t->network.sibling, signal_number);
+    testnet_kill_child(&t->network.sibling, signal_number);
 }
 
 void testnet_kill_producer(struct testnet *t, int i, int signal_number)
 {
     assert_in_range(i, 0, t->network.producers - 1);
-    kill_child(&t->network.producer[i], signal_number);
+    testnet_kill_child(&t->network.producer[i], signal_number);
 }
 
 int testnet_stop_producer(struct testnet *t, int i)
@@ -193,7 +193,8 @@ bool testnet_log_says(const struct child *c, const char *text)
 /* Our environment with the network's own values instead of whatever the tester's are. */
 static char **environment(struct testnet *t)
 {
-    static char network[ADDRESS_MAX + 16], credentials[PATH_MAX + 32], home[PATH_MAX + 8], consumer[128];
+    static char network[sizeof t->network.where + 16], credentials[PATH_MAX + 32], home[PATH_MAX + 8],
+        consumer[128];
     size_t n = 0;
     while (environ[n] != NULL)
         n++;
