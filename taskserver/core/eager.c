@@ -6,6 +6,7 @@
 #include "taskserver/core/core.h"
 
 #define SCAN_EVERY_US  1000u  /* between two looks at what is overdue */
+#define WAITS_US       2000u  /* behind another, with a producer idle */
 #define LOOK_AGAIN_US  50000u /* no grant becomes overdue sooner than this */
 #define OVERDUE_MIN_US 50000u
 #define OVERDUE_FIRST_US                                                                                     \
@@ -78,6 +79,30 @@ static void look_at_list(const struct ts *ts, const struct task_list *l, uint64_
     }
 }
 
+/* It waits behind another at a producer that will not come to it soon: the last of more than it has threads.
+ */
+static bool waits(const struct ts *ts, const struct task *t)
+{
+    const struct holder *h = t->u.holders;
+    const struct producer *p = h->producer;
+    return p->granted > p->threads && p->holders.prev == &h->of_producer &&
+           ts->now_us - h->since_us >= WAITS_US;
+}
+
+/* The latest granted, for they are those that wait. */
+static void look_for_waiting(const struct ts *ts, const struct task_list *l, struct choice *c)
+{
+    uint32_t looked = 0;
+    for (struct task *t = l->tail; t && !c->task && looked < LOOKED_AT_MAX; t = t->prev, looked++) {
+        uint64_t due = t->u.holders->since_us + WAITS_US;
+        if (due > ts->now_us)
+            c->due_us = due < c->due_us ? due : c->due_us;
+        struct producer *p = waits(ts, t) ? idle_for(ts, t) : NULL;
+        if (p)
+            *c = (struct choice){.task = t, .producer = p, .due_us = c->due_us};
+    }
+}
+
 static struct choice choose(const struct ts *ts)
 {
     struct choice c = {.due_us = ts->now_us + LOOK_AGAIN_US};
@@ -86,6 +111,8 @@ static struct choice choose(const struct ts *ts)
         for (uint32_t i = 0; i < job->fns; i++)
             for (uint32_t level = 0; level < EAGER_LEVELS; level++)
                 look_at_list(ts, &job->fn[i].granted[level], overdue_after(ts, &job->fn[i], level), &c);
+        for (uint32_t i = 0; i < job->fns && !c.task; i++)
+            look_for_waiting(ts, &job->fn[i].granted[0], &c);
     }
     return c;
 }

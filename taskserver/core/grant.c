@@ -193,6 +193,16 @@ static struct task *next_task(struct ts *ts, const struct arch *arch, uint32_t *
     return NULL;
 }
 
+/* A task that would be bound for long where it waits. Of one that is ranked and whose function nobody has
+ * finished yet, the worst is assumed: that costs a round trip for each thread, once. */
+static bool waits_here(const struct ts *ts, struct task *t)
+{
+    const struct fn_stat *f = job_fn(t->job, t->fn);
+    if (t->priority)
+        return !f->commits || f->mean_ns > LONG_NS;
+    return f->mean_ns > LONG_NS && ts->nready < ts->threads;
+}
+
 /* Whose turn it is: idle threads come first. A task that waits behind another is bound to its producer, and
  * one that becomes idle meanwhile goes without; so where tasks are long, the last few stay here until a
  * thread is free for them (Maestro's limited commitment). */
@@ -200,8 +210,7 @@ static struct producer *next_producer(const struct ts *ts, const struct arch *ar
 {
     if (!list_empty(&arch->idle))
         return list_item(arch->idle.next, struct producer, served);
-    const struct fn_stat *f = job_fn(t->job, t->fn);
-    if (list_empty(&arch->hungry) || (f->mean_ns > LONG_NS && ts->nready < ts->threads))
+    if (list_empty(&arch->hungry) || waits_here(ts, t))
         return NULL;
     return list_item(arch->hungry.next, struct producer, served);
 }

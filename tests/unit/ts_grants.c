@@ -306,6 +306,52 @@ static void the_idle_make_the_busy_publish_but_not_without_end(void **state)
     rig_close(&r);
 }
 
+/* Two tasks at a producer of one thread: the second waits, the first does not. */
+static void what_waits_behind_another_goes_to_an_idle_producer(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 2);
+    struct buf b = {0};
+    (void)state;
+    body_fan(&b, COUNT, 2);
+    rig_commit(&r, 1, &g, &b);
+    struct grant second = rig_grant(&r, 1);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 2);
+    rig_join(&r, 2, 4);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0);
+    rig_tick(&r, 3000);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
+    assert_int_equal(rig_granted_to(&r, 0), 2);
+    assert_true(id_equal(rig_grant(&r, 0).task, second.task));
+    body_set_i64(&b, HOME, 1);
+    rig_commit(&r, 2, &second, &b);
+    assert_int_equal(rig_count(&r, TS_FX_REVOKE), 1);
+    assert_int_equal(rig_fx(&r, TS_FX_REVOKE, 0)->peer, 1);
+    rig_tick(&r, 3000);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0);
+    rig_close(&r);
+}
+
+static void ranked_tasks_are_not_bound_before_their_length_is_known(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 4);
+    struct buf b = {0};
+    (void)state;
+    for (uint32_t child = 0; child < 4; child++)
+        put_name(&b, 0, child);
+    body_wait(&b, 1, COUNT, 3, HOME);
+    for (uint32_t i = 0; i < 3; i++)
+        body_child_with(&b, i + 2, FN_B, slot(1, i), (cx_opts){.priority = 7});
+    rig_commit(&r, 1, &g, &b);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
+    g = rig_grant(&r, 0);
+    body_set_i64(&b, HOME, 1);
+    rig_commit(&r, 1, &g, &b);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 2); /* it was short */
+    rig_close(&r);
+}
+
 /* Both hold tasks and have room for more; nobody is made to publish before one of them has few left. */
 static void who_has_enough_to_do_makes_nobody_publish(void **state)
 {
@@ -420,6 +466,8 @@ int main(void)
         cmocka_unit_test(budgets_are_zero_while_work_must_spread_and_grow_with_the_queue),
         cmocka_unit_test(no_collapse_no_budget),
         cmocka_unit_test(the_idle_make_the_busy_publish_but_not_without_end),
+        cmocka_unit_test(what_waits_behind_another_goes_to_an_idle_producer),
+        cmocka_unit_test(ranked_tasks_are_not_bound_before_their_length_is_known),
         cmocka_unit_test(who_has_enough_to_do_makes_nobody_publish),
         cmocka_unit_test(the_last_long_tasks_wait_for_a_free_thread),
         cmocka_unit_test(long_tasks_run_one_at_a_time),
