@@ -16,7 +16,8 @@ struct talk {
     struct broker *broker; /* borrowed */
     struct rpc_stream *stream;
     struct identity peer;
-    uint32_t index; /* in broker.talk */
+    uint32_t index;  /* in broker.talk */
+    uint32_t serial; /* of all that ever were there */
     /* Encoded answers, one after the other, each preceded by its length; `sent` bytes of it are out. */
     struct buf outbox;
     size_t sent;
@@ -28,7 +29,7 @@ struct broker {
     struct witnessing *witness;
     struct bk_effects out; /* of the step that runs */
     struct talk **talk;    /* owned, streams_max; NULL: free */
-    uint32_t talks, streams_max;
+    uint32_t talks, streams_max, serial;
     struct rpc_service service; /* the runtime borrows it */
     bool stopping;
 };
@@ -210,6 +211,18 @@ static void on_list(struct talk *t, const cx_Msg *m)
 
 /* ---- The witness ---- */
 
+/* An answer may come when the one who asked has gone and somebody else is in its place. */
+static uint64_t talk_key(const struct talk *t)
+{
+    return (uint64_t)t->serial << 32 | t->index;
+}
+
+static struct talk *talk_of(const struct broker *b, uint64_t key)
+{
+    struct talk *t = b->talk[(uint32_t)key];
+    return t && talk_key(t) == key ? t : NULL;
+}
+
 static void on_shard_ask(struct talk *t, const cx_Msg *m)
 {
     struct reader r = reader_of(m->body.shard_ask.records);
@@ -221,15 +234,15 @@ static void on_shard_ask(struct talk *t, const cx_Msg *m)
             t, m->req, CX_EAUTH,
             "shard_ask: only servers of a shard's network may ask about it, after they have registered");
     else
-        witnessing_ask(t->broker->witness, t->index, m->req, &ask);
+        witnessing_ask(t->broker->witness, talk_key(t), m->req, &ask);
 }
 
-static void on_answer(void *ctx, uint32_t peer, uint64_t req, struct bytes answer)
+static void on_answer(void *ctx, uint64_t peer, uint64_t req, struct bytes answer)
 {
-    struct broker *b = ctx;
+    struct talk *t = talk_of(ctx, peer);
     cx_Msg m = {.req = req, .which_body = cx_Msg_shard_answer_tag, .body.shard_answer.records = answer};
-    if (b->talk[peer])
-        talk_send(b->talk[peer], &m);
+    if (t)
+        talk_send(t, &m);
 }
 
 static void on_admin(struct talk *t, const cx_Msg *m)
@@ -241,13 +254,21 @@ static void on_admin(struct talk *t, const cx_Msg *m)
         talk_status(t, m->req, CX_EAUTH, "only an administrator may do that");
     } else if (a->verb != ACCEPT_LOSS || !a->shard.len || !a->member) {
         talk_status(t, m->req, CX_EINVAL, "a broker knows one order, 3 accept loss, of a shard and a member");
-    } else if (witnessing_accept_loss(t->broker->witness, get_id(&r), a->member)) {
-        log_warn("admin/%s: loss accepted: member %016llx goes on alone", t->peer.name,
-                 (unsigned long long)a->member);
-        talk_status(t, m->req, CX_OK, "");
     } else {
-        talk_status(t, m->req, CX_ENOTFOUND, "the witness knows no such shard");
+        log_warn("admin/%s: accepts a loss: member %016llx is to go on alone", t->peer.name,
+                 (unsigned long long)a->member);
+        witnessing_accept_loss(t->broker->witness, talk_key(t), m->req, get_id(&r), a->member);
     }
+}
+
+static void on_settled(void *ctx, uint64_t peer, uint64_t req, int code)
+{
+    struct talk *t = talk_of(ctx, peer);
+    const char *text = code == CX_ENOTFOUND ? "the witness knows no such shard"
+                       : code               ? "etcd is away: nobody knows whether it was done"
+                                            : "";
+    if (t)
+        talk_status(t, req, code, text);
 }
 
 static void on_hello(struct talk *t, const cx_Msg *m)
@@ -311,6 +332,7 @@ static int talk_accept(void *service, struct rpc_stream *s, const struct identit
     t->peer = *peer;
     while (b->talk[t->index])
         t->index++;
+    t->serial = ++b->serial;
     b->talk[t->index] = t;
     b->talks++;
     *ctx = t;
@@ -335,6 +357,11 @@ static const struct rpc_handler handler = {talk_accept, talk_message, talk_fill,
 
 /* ---- Start and stop ---- */
 
+static void post(void *rpc, void (*fn)(void *ctx), void *ctx)
+{
+    rpc_post(rpc, fn, ctx);
+}
+
 static bool restore(void *ctx, const struct bk_record *record)
 {
     struct broker *b = ctx;
@@ -353,9 +380,15 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
     must(b->talk);
     b->service = (struct rpc_service){.method = "/cx.Broker/Talk", .handler = &handler, .service = b};
     b->service.roles = 1u << ROLE_CONSUMER | 1u << ROLE_PRODUCER | 1u << ROLE_SERVER | 1u << ROLE_ADMIN;
+    struct witnessing_config witness = {.store = store,
+                                        .etcd = config->etcd,
+                                        .poster = {post, r},
+                                        .answer = on_answer,
+                                        .settled = on_settled,
+                                        .ctx = b};
     int rc = store_load(store, restore, b, why);
     if (!rc)
-        rc = witnessing_new(store, on_answer, b, &b->witness, why);
+        rc = witnessing_new(&witness, &b->witness, why);
     if (!rc)
         rc = rpc_listen(r, config->listen, me, &b->service, 1, port, why);
     if (rc)
@@ -368,6 +401,7 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
 void broker_stop(struct broker *b)
 {
     b->stopping = true;
+    witnessing_stop(b->witness);
     for (uint32_t i = 0; i < b->streams_max; i++)
         if (b->talk[i])
             rpc_close(b->talk[i]->stream, CX_ENONET, "the broker is stopping");

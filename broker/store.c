@@ -209,6 +209,11 @@ int store_load_shards(struct store *s,
     return rc;
 }
 
+int store_forget_shards(struct store *s, char *why)
+{
+    return sqlite3_exec(s->db, "DELETE FROM shard", NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, why);
+}
+
 int store_save_shard(struct store *s, struct id shard, const struct shard_record *record, char *why)
 {
     struct buf id = {0}, packed = {0};

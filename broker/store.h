@@ -24,6 +24,7 @@ int store_save(struct store *s, const struct bk_record *record, char *why);
 int store_load_shards(struct store *s,
                       bool (*take)(void *ctx, struct id shard, const struct shard_record *record), void *ctx,
                       char *why);
+int store_forget_shards(struct store *s, char *why);
 int store_save_shard(struct store *s, struct id shard, const struct shard_record *record, char *why);
 
 #endif

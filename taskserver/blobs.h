@@ -11,7 +11,7 @@
 
 #include "base/bytes.h"
 #include "taskserver/state.h"
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 #define BLOB_HASH_BYTES 32u
 #define BLOBS_MAX       65536u /* in one directory */

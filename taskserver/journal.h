@@ -33,7 +33,7 @@
 
 #include "base/bytes.h"
 #include "taskserver/state.h"
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 #define JOURNAL_VERSION        2u
 #define JOURNAL_HEADER_BYTES   56u

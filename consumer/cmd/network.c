@@ -75,6 +75,26 @@ static int make_credentials(struct network *n, char *why)
     return issue(n, ROLE_CONSUMER, n->options.user, why);
 }
 
+/* A port that nobody uses now: the servers of a pair know each other's before they listen. */
+static int free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+        port = ntohs(at.sin_port);
+    if (fd >= 0)
+        close(fd);
+    return port;
+}
+
+static void choose_addresses(struct network *n)
+{
+    snprintf(n->address, sizeof n->address, "127.0.0.1:%d", free_port());
+    snprintf(n->sibling_address, sizeof n->sibling_address, "127.0.0.1:%d", free_port());
+}
+
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX])
 {
     int err;
@@ -83,6 +103,8 @@ int network_prepare(struct network *n, const struct network_options *o, char why
     snprintf(why, LAUNCH_WHY_MAX, "the path of the directory is too long");
     if ((err = make_dir(n, why)) == 0)
         err = make_credentials(n, why);
+    if (err == 0 && o->pair)
+        choose_addresses(n);
     return err;
 }
 
@@ -143,28 +165,6 @@ int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
     return err;
 }
 
-/* A port that nobody uses now: the servers of a pair know each other's before they listen. */
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &len) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
-}
-
-static void choose_addresses(struct network *n)
-{
-    if (n->address[0] != '\0')
-        return;
-    snprintf(n->address, sizeof n->address, "127.0.0.1:%d", free_port());
-    snprintf(n->sibling_address, sizeof n->sibling_address, "127.0.0.1:%d", free_port());
-}
-
 /* One of the servers, which are called s1 and s2 where they are a pair. */
 static int start_server(struct network *n, bool first, const char *const *more_options, char *why)
 {
@@ -191,8 +191,6 @@ static int start_server(struct network *n, bool first, const char *const *more_o
 
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
 {
-    if (n->options.pair)
-        choose_addresses(n);
     int err = start_server(n, true, more_options, why);
     if (err == 0)
         snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);

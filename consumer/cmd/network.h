@@ -28,13 +28,13 @@ struct network {
     char broker_address[64];
 };
 
-/* Makes directory and certificates; nothing runs yet. A directory that was used before keeps its authority.
- */
+/* Makes directory and certificates, and chooses the addresses of a pair; nothing runs yet. A directory that
+ * was used before keeps its authority. */
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX]);
 /* Each waits until what it has started is ready. The server listens where it did before, if it was there. */
 int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX]);
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
-/* The second server of a pair, likewise; the first one must have been started before. */
+/* The second server of a pair, likewise. */
 int network_start_sibling(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 int network_add_producer(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 /* Stops producers, server and broker, in this order, and removes the directory if it was made here. */

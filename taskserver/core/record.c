@@ -278,6 +278,16 @@ void record_put(struct buf *b, const struct record *r)
     codec[r->kind].put(b, r);
 }
 
+bool record_head_get(struct bytes b, struct record_head *h)
+{
+    struct reader in = reader_of(b);
+    h->kind = get_u8(&in);
+    get_varint(&in);
+    h->job = get_id(&in);
+    h->task = h->kind == RECORD_COMMIT ? get_id(&in) : (struct id){0};
+    return !in.bad;
+}
+
 bool record_get(struct bytes b, struct record *r)
 {
     struct reader in = reader_of(b);
