@@ -457,7 +457,7 @@ enum record_kind {
     RECORD_FORGOTTEN = 4, /* job */
     RECORD_JOB = 5,       /* snapshot: a job's state without its tasks */
     RECORD_TASK = 6,      /* snapshot: one task */
-    RECORD_MOVED = 7,     /* now job shard tasks: they leave for there */
+    RECORD_MOVED = 7,     /* now job shard (task crashes)*: they leave for there */
     RECORD_RECEIVED = 8,  /* now shard number parcels: the first has that number */
     RECORD_CONFIRMED = 9, /* now shard number: parcels up to it have arrived */
     RECORD_BOUND = 10,    /* now job bound: improved elsewhere */

@@ -66,6 +66,7 @@ bool parcel_task_get(struct reader *r, const struct parcel_view *v, struct parce
     t->fn = (uint32_t)get_varint_max(r, FN_FIRST + functions_count(v->card.functions) - 1);
     t->depth = (uint32_t)get_varint_max(r, UINT32_MAX);
     t->priority = (int32_t)get_zigzag(r);
+    t->crashes = get_u8(r);
     t->bound_kind = (uint8_t)get_varint_max(r, CX_BOUND_MAX);
     t->bound = get_zigzag(r);
     far_addr_get(r, &t->home);

@@ -33,6 +33,7 @@ struct parcel_task {
     struct id id;
     uint32_t fn, depth, nslots, naddrs;
     int32_t priority;
+    uint8_t crashes; /* runners that died under it */
     uint8_t bound_kind;
     int64_t bound;
     struct far_addr home;

@@ -242,6 +242,29 @@ static void poison_reaches_the_home(void **state)
     net_close();
 }
 
+/* Wherever it killed them. */
+static void crashes_are_counted_across_shards(void **state)
+{
+    struct buf data = {0};
+    struct grant g = far_root(&data);
+    (void)state;
+    rig_commit_kind(&net.r[1], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    g = next_grant(1, &data);
+    rig_commit_kind(&net.r[1], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    g = next_grant(1, &data);
+    rig_left(&net.r[1], 1);
+    net_tick(100000);
+    rig_join(&net.r[0], 1, 1);
+    net_settle();
+    g = next_grant(0, &data);
+    rig_commit_kind(&net.r[0], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    rig_reason(&net.r[0], 1, "crashed 3 times");
+    net_settle();
+    assert_false(net_knows(1, 1));
+    buf_free(&data);
+    net_close();
+}
+
 /* Tasks of a job that ended while they were under way are refused, and do not bring it back. */
 static void late_tasks_are_refused(void **state)
 {
@@ -590,6 +613,7 @@ int main(void)
         cmocka_unit_test(cancelling_reaches_the_guests),
         cmocka_unit_test(a_failure_reaches_the_home),
         cmocka_unit_test(poison_reaches_the_home),
+        cmocka_unit_test(crashes_are_counted_across_shards),
         cmocka_unit_test(late_tasks_are_refused),
         cmocka_unit_test(an_id_may_be_used_again),
         cmocka_unit_test(bounds_reach_everybody),
