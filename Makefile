@@ -34,6 +34,7 @@ SUPPORT  := $(call objs,tests/support/*.c)
 
 WIRE_LIBS := -lgrpc -lgpr -lprotobuf-nanopb -lssl -lcrypto -lpthread
 SYS_LIBS  := -lconfig -lcjson -lm -ldl -lpthread
+BROKER_LIBS := -lsqlite3 -lcurl
 
 PROGRAMS := cx cx-taskserver cx-producer cx-runner cx-broker
 MODULES  := $(patsubst examples/%/module.c,$(B)/examples/%.so,$(wildcard examples/*/module.c))
@@ -119,7 +120,7 @@ $(B)/bin/cx-producer: $(call objs,producer/*.c) $(addprefix $(B)/lib/,libprodcor
 $(B)/bin/cx-runner: $(filter-out $(ENGINE),$(call objs,producer/runner/*.c producer/link.c)) $(addprefix $(B)/lib/,libengine.a libbase.a)
 	$(call link,-ldl -lpthread -lm)
 $(B)/bin/cx-broker: $(call objs,broker/*.c) $(addprefix $(B)/lib/,libbrokcore.a libproto.a libbase.a)
-	$(call link,$(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,$(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 $(B)/bin/cx: $(call objs,consumer/cmd/*.c) $(B)/lib/libconsumer.a
 	$(call link,$(WIRE_LIBS) $(SYS_LIBS))
 
@@ -138,25 +139,26 @@ $(B)/bin/%: $(B)/obj/examples/%/main.o $(B)/lib/libcx.so
 
 TEST_LIBS := $(addprefix $(B)/lib/,libsupport.a libconsumer.a libprodcore.a libbroker.a libbrokcore.a libproto.a libbase.a)
 $(B)/tests/%: $(B)/obj/tests/%.o $(TEST_LIBS)
-	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Tests of the task server's shell, which no library for users holds.
 $(B)/lib/libtaskserver.a: $(filter-out %/main.o,$(call objs,taskserver/*.c))
-$(addprefix $(B)/tests/unit/,journal journal_disk blobs taskserver_outbox): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
-	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+$(addprefix $(B)/tests/unit/,journal journal_disk journal_other archive backup blobs blobgate blobfetch \
+    taskserver_outbox): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libtaskserver.a $(TEST_LIBS)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 $(B)/tests/fuzz/journal: $(B)/obj/tests/fuzz/journal.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver/main.o) \
     $(B)/lib/libtaskserver.a $(TEST_LIBS)
-	$(call link,$(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,$(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Tests of the producer's shell.
 $(B)/lib/libproducer.a: $(filter-out %/main.o,$(call objs,producer/*.c))
 $(addprefix $(B)/tests/unit/,runner blobcache link): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libproducer.a $(TEST_LIBS)
-	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Fuzz targets get a plain driver that replays the corpus and mutates it a little; `make fuzz` uses libFuzzer.
 ifeq ($(VARIANT),fuzz)
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(TEST_LIBS)
-	$(call link,-fsanitize=fuzzer $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,-fsanitize=fuzzer $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 else
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/driver/main.o $(TEST_LIBS)
-	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) -lsqlite3)
+	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 endif
 
 # ---- Testing ----

@@ -1,6 +1,7 @@
 /* cx-broker: introduces consumers and producers to networks. docs/man/cx-broker.1 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,9 +11,11 @@
 #include "proto/daemon.h"
 
 struct settings {
-    const char *listen, *store, *credentials, *name, *servers, *log_level;
+    const char *listen, *store, *credentials, *name, *servers, *witness, *log_level;
     int64_t ready_fd, networks_max, silence_s;
 };
+
+static const char etcd_prefix[] = "etcd:";
 
 struct daemon {
     struct broker *broker;
@@ -40,11 +43,17 @@ static void run(struct daemon *d, struct rpc *r)
     }
 }
 
+/* NULL: the witness keeps its records in the store. */
+static const char *etcd_of(const struct settings *set)
+{
+    return set->witness ? set->witness + strlen(etcd_prefix) : NULL;
+}
+
 /* Frees r. */
 static int serve(const struct settings *set, struct rpc *r, struct store *store, const struct credentials *me,
                  char *why)
 {
-    struct server_config config = {.listen = set->listen, .streams_max = 4096};
+    struct server_config config = {.listen = set->listen, .streams_max = 4096, .etcd = etcd_of(set)};
     config.core = (struct bk_config){.silence_us = (uint64_t)set->silence_s * 1000000,
                                      .networks_max = (uint32_t)set->networks_max,
                                      .servers_max = (uint32_t)set->networks_max * 4,
@@ -94,6 +103,18 @@ unload:
     return rc;
 }
 
+/* NULL: nothing. */
+static const char *wrong_in(const struct settings *set)
+{
+    if (log_level_of(set->log_level) < 0)
+        return "log-level: must be error, warn, info or debug";
+    if (set->servers && !policy_valid(set->servers))
+        return "servers: must be like NETWORK=NAME,NAME;NETWORK=NAME";
+    if (set->witness && strncmp(set->witness, etcd_prefix, strlen(etcd_prefix)) != 0)
+        return "witness: must be like etcd:http://HOST:2379,http://HOST:2379";
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct settings set = {.listen = "0.0.0.0:7071",
@@ -110,6 +131,8 @@ int main(int argc, char **argv)
         {"name", OPTION_STRING, &set.name, "NAME", "Certified name, where the directory has several", 0, 0},
         {"servers", OPTION_STRING, &set.servers, "POLICY", "Who may serve: NETWORK=NAME,NAME;NETWORK=NAME", 0,
          0},
+        {"witness", OPTION_STRING, &set.witness, "WHERE", "etcd:URL,URL: keep shards there, not in the store",
+         0, 0},
         {"networks-max", OPTION_INT, &set.networks_max, "N", "Networks to know at most", 1, 65536},
         {"silence-s", OPTION_INT, &set.silence_s, "N", "Seconds of silence until a server is not alive", 1,
          3600},
@@ -125,14 +148,12 @@ int main(int argc, char **argv)
     case OPTIONS_GO:
         break;
     }
-    int level = log_level_of(set.log_level);
-    if (level < 0 || (set.servers && !policy_valid(set.servers))) {
-        fprintf(stderr, "cx-broker: --%s\n",
-                level < 0 ? "log-level: must be error, warn, info or debug"
-                          : "servers: must be like NETWORK=NAME,NAME;NETWORK=NAME");
+    const char *wrong = wrong_in(&set);
+    if (wrong) {
+        fprintf(stderr, "cx-broker: --%s\n", wrong);
         return 2;
     }
-    log_start("cx-broker", (enum log_level)level);
+    log_start("cx-broker", (enum log_level)log_level_of(set.log_level));
     daemon_block_signals();
     return cx_err_exit(start(&set));
 }

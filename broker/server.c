@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "broker/witnessing.h"
 #include "proto/msg.h"
 
 enum { OUTBOX_BYTES_MAX = 1 << 20 }; /* of answers that a peer asked for and does not read */
@@ -15,18 +16,20 @@ struct talk {
     struct broker *broker; /* borrowed */
     struct rpc_stream *stream;
     struct identity peer;
-    uint32_t index; /* in broker.talk */
+    uint32_t index;  /* in broker.talk */
+    uint32_t serial; /* of all that ever were there */
     /* Encoded answers, one after the other, each preceded by its length; `sent` bytes of it are out. */
     struct buf outbox;
     size_t sent;
 };
 
 struct broker {
-    struct bk *core;       /* owned */
-    struct store *store;   /* borrowed */
+    struct bk *core;     /* owned */
+    struct store *store; /* borrowed */
+    struct witnessing *witness;
     struct bk_effects out; /* of the step that runs */
     struct talk **talk;    /* owned, streams_max; NULL: free */
-    uint32_t talks, streams_max;
+    uint32_t talks, streams_max, serial;
     struct rpc_service service; /* the runtime borrows it */
     bool stopping;
 };
@@ -100,7 +103,8 @@ static void do_row(struct broker *b, struct talk *t, const struct bk_effect *fx)
                                          .age_ms = fx->age_us / 1000,
                                          .alive = fx->alive,
                                          .arch = bytes_str(fx->record->arch),
-                                         .price = fx->record->price};
+                                         .price = fx->record->price,
+                                         .name = bytes_str(fx->record->name)};
     talk_send(t, &m);
 }
 
@@ -205,6 +209,68 @@ static void on_list(struct talk *t, const cx_Msg *m)
         talk_status(t, m->req, CX_EINVAL, "a broker lists networks (4) only");
 }
 
+/* ---- The witness ---- */
+
+/* An answer may come when the one who asked has gone and somebody else is in its place. */
+static uint64_t talk_key(const struct talk *t)
+{
+    return (uint64_t)t->serial << 32 | t->index;
+}
+
+static struct talk *talk_of(const struct broker *b, uint64_t key)
+{
+    struct talk *t = b->talk[(uint32_t)key];
+    return t && talk_key(t) == key ? t : NULL;
+}
+
+static void on_shard_ask(struct talk *t, const cx_Msg *m)
+{
+    struct reader r = reader_of(m->body.shard_ask.records);
+    struct shard_ask ask;
+    if (!get_shard_ask(&r, &ask))
+        talk_status(t, m->req, CX_EPROTO, "shard_ask: malformed");
+    else if (t->peer.role != ROLE_SERVER || !bk_may_ask(t->broker->core, t->peer.name, ask.shard))
+        talk_status(
+            t, m->req, CX_EAUTH,
+            "shard_ask: only servers of a shard's network may ask about it, after they have registered");
+    else
+        witnessing_ask(t->broker->witness, talk_key(t), m->req, &ask);
+}
+
+static void on_answer(void *ctx, uint64_t peer, uint64_t req, struct bytes answer)
+{
+    struct talk *t = talk_of(ctx, peer);
+    cx_Msg m = {.req = req, .which_body = cx_Msg_shard_answer_tag, .body.shard_answer.records = answer};
+    if (t)
+        talk_send(t, &m);
+}
+
+static void on_admin(struct talk *t, const cx_Msg *m)
+{
+    enum { ACCEPT_LOSS = 3 };
+    const cx_Admin *a = &m->body.admin;
+    struct reader r = reader_of(a->shard);
+    if (t->peer.role != ROLE_ADMIN) {
+        talk_status(t, m->req, CX_EAUTH, "only an administrator may do that");
+    } else if (a->verb != ACCEPT_LOSS || !a->shard.len || !a->member) {
+        talk_status(t, m->req, CX_EINVAL, "a broker knows one order, 3 accept loss, of a shard and a member");
+    } else {
+        log_warn("admin/%s: accepts a loss: member %016llx is to go on alone", t->peer.name,
+                 (unsigned long long)a->member);
+        witnessing_accept_loss(t->broker->witness, talk_key(t), m->req, get_id(&r), a->member);
+    }
+}
+
+static void on_settled(void *ctx, uint64_t peer, uint64_t req, int code)
+{
+    struct talk *t = talk_of(ctx, peer);
+    const char *text = code == CX_ENOTFOUND ? "the witness knows no such shard"
+                       : code               ? "etcd is away: nobody knows whether it was done"
+                                            : "";
+    if (t)
+        talk_status(t, req, code, text);
+}
+
 static void on_hello(struct talk *t, const cx_Msg *m)
 {
     if (m->body.hello.version != PROTOCOL_VERSION) {
@@ -225,6 +291,8 @@ static int talk_message(void *ctx, struct rpc_stream *s, struct bytes data, char
                     {cx_Msg_match_tag, on_match},
                     {cx_Msg_place_tag, on_place},
                     {cx_Msg_list_tag, on_list},
+                    {cx_Msg_shard_ask_tag, on_shard_ask},
+                    {cx_Msg_admin_tag, on_admin},
                     {cx_Msg_hello_tag, on_hello}};
     (void)s;
     struct talk *t = ctx;
@@ -264,6 +332,7 @@ static int talk_accept(void *service, struct rpc_stream *s, const struct identit
     t->peer = *peer;
     while (b->talk[t->index])
         t->index++;
+    t->serial = ++b->serial;
     b->talk[t->index] = t;
     b->talks++;
     *ctx = t;
@@ -288,6 +357,11 @@ static const struct rpc_handler handler = {talk_accept, talk_message, talk_fill,
 
 /* ---- Start and stop ---- */
 
+static void post(void *rpc, void (*fn)(void *ctx), void *ctx)
+{
+    rpc_post(rpc, fn, ctx);
+}
+
 static bool restore(void *ctx, const struct bk_record *record)
 {
     struct broker *b = ctx;
@@ -306,7 +380,15 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
     must(b->talk);
     b->service = (struct rpc_service){.method = "/cx.Broker/Talk", .handler = &handler, .service = b};
     b->service.roles = 1u << ROLE_CONSUMER | 1u << ROLE_PRODUCER | 1u << ROLE_SERVER | 1u << ROLE_ADMIN;
+    struct witnessing_config witness = {.store = store,
+                                        .etcd = config->etcd,
+                                        .poster = {post, r},
+                                        .answer = on_answer,
+                                        .settled = on_settled,
+                                        .ctx = b};
     int rc = store_load(store, restore, b, why);
+    if (!rc)
+        rc = witnessing_new(&witness, &b->witness, why);
     if (!rc)
         rc = rpc_listen(r, config->listen, me, &b->service, 1, port, why);
     if (rc)
@@ -319,6 +401,7 @@ int broker_start(const struct server_config *config, struct rpc *r, struct store
 void broker_stop(struct broker *b)
 {
     b->stopping = true;
+    witnessing_stop(b->witness);
     for (uint32_t i = 0; i < b->streams_max; i++)
         if (b->talk[i])
             rpc_close(b->talk[i]->stream, CX_ENONET, "the broker is stopping");
@@ -336,6 +419,7 @@ void broker_free(struct broker *b)
     must(b->talks == 0);
     bk_effects_free(&b->out);
     bk_free(b->core);
+    witnessing_free(b->witness);
     free(b->talk);
     free(b);
 }

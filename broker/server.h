@@ -10,6 +10,7 @@ struct server_config {
     const char *listen; /* host:port */
     struct bk_config core;
     uint32_t streams_max; /* peers at a time */
+    const char *etcd;     /* where the witness keeps its records (witnessing.h); NULL: in the store */
 };
 
 struct broker;
@@ -17,7 +18,8 @@ struct broker;
 /* Loads the store into a core and serves "/cx.Broker/Talk" on r. store and r stay the caller's. */
 int broker_start(const struct server_config *config, struct rpc *r, struct store *store,
                  const struct credentials *me, struct broker **out, int *port, char *why);
-/* Closes every stream with a reason; broker_idle says when they are gone. New ones are refused. */
+/* Closes every stream with a reason; broker_idle says when they are gone. New ones are refused. Must come
+ * before rpc_free. */
 void broker_stop(struct broker *b);
 bool broker_idle(const struct broker *b);
 /* After rpc_free. */

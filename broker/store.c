@@ -7,11 +7,11 @@
 
 #include "base/must.h"
 
-enum { SCHEMA = 1, APPLICATION = 0x63786272 /* "cxbr" */ };
+enum { SCHEMA = 2, APPLICATION = 0x63786272 /* "cxbr" */ };
 
 struct store {
-    sqlite3 *db;        /* owned */
-    sqlite3_stmt *save; /* owned */
+    sqlite3 *db;                     /* owned */
+    sqlite3_stmt *save, *save_shard; /* owned */
 };
 
 /* FULL: a commit is on disk when it returns, WAL's too. EXCLUSIVE: the file belongs to this process while it
@@ -25,8 +25,17 @@ static const char create_sql[] =
     "CREATE TABLE server(network TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL,"
     " arch TEXT NOT NULL, incarnation INTEGER NOT NULL, threads INTEGER NOT NULL,"
     " price INTEGER NOT NULL, UNIQUE(network, name));"
-    "PRAGMA application_id=1668833906; PRAGMA user_version=1; COMMIT;";
-_Static_assert(APPLICATION == 1668833906 && SCHEMA == 1, "the numbers in create_sql");
+    "CREATE TABLE shard(id BLOB PRIMARY KEY, record BLOB NOT NULL);"
+    "PRAGMA application_id=1668833906; PRAGMA user_version=2; COMMIT;";
+_Static_assert(APPLICATION == 1668833906 && SCHEMA == 2, "the numbers in create_sql");
+
+/* Schema 1 knew no shards. */
+static const char upgrade_sql[] =
+    "BEGIN IMMEDIATE; CREATE TABLE shard(id BLOB PRIMARY KEY, record BLOB NOT NULL);"
+    "PRAGMA user_version=2; COMMIT;";
+
+static const char save_shard_sql[] =
+    "INSERT INTO shard(id, record) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET record=excluded.record";
 
 static const char save_sql[] =
     "INSERT INTO server(network, name, address, arch, incarnation, threads, price)"
@@ -59,6 +68,8 @@ static int check_schema(struct store *s, char *why)
         return 0;
     if (version == 0 && application == 0 && number(s, "SELECT count(*) FROM sqlite_schema") == 0)
         return sqlite3_exec(s->db, create_sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, why);
+    if (version == 1 && application == APPLICATION)
+        return sqlite3_exec(s->db, upgrade_sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, why);
     if (application == APPLICATION && version > SCHEMA)
         snprintf(why, STORE_WHY_MAX, "written by a newer cx-broker (schema %lld, this one knows %d)",
                  (long long)version, SCHEMA);
@@ -81,7 +92,10 @@ static int prepare(struct store *s, const char *path, char *why)
     int rc = check_schema(s, why);
     if (rc)
         return rc;
-    return sqlite3_prepare_v2(s->db, save_sql, -1, &s->save, NULL) == SQLITE_OK ? 0 : fail(s, why);
+    if (sqlite3_prepare_v2(s->db, save_sql, -1, &s->save, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(s->db, save_shard_sql, -1, &s->save_shard, NULL) != SQLITE_OK)
+        return fail(s, why);
+    return 0;
 }
 
 int store_open(const char *path, struct store **out, char *why)
@@ -101,6 +115,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     sqlite3_finalize(s->save);
+    sqlite3_finalize(s->save_shard);
     sqlite3_close(s->db);
     free(s);
 }
@@ -158,5 +173,59 @@ int store_save(struct store *s, const struct bk_record *r, char *why)
     int rc = sqlite3_step(q) == SQLITE_DONE ? 0 : fail(s, why);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
+    return rc;
+}
+
+/* ---- The witness's rows ---- */
+
+static bool take_shard(sqlite3_stmt *q, struct id *shard, struct shard_record *record)
+{
+    struct reader id = reader_of(bytes_of(sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0)));
+    struct reader r = reader_of(bytes_of(sqlite3_column_blob(q, 1), (size_t)sqlite3_column_bytes(q, 1)));
+    *shard = get_id(&id);
+    *record = get_shard_record(&r);
+    return !id.bad && !reader_more(&id) && !r.bad && !reader_more(&r);
+}
+
+int store_load_shards(struct store *s,
+                      bool (*take)(void *ctx, struct id shard, const struct shard_record *record), void *ctx,
+                      char *why)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = 0, got;
+    if (sqlite3_prepare_v2(s->db, "SELECT id, record FROM shard", -1, &q, NULL) != SQLITE_OK)
+        return fail(s, why);
+    while (!rc && (got = sqlite3_step(q)) == SQLITE_ROW) {
+        struct id shard;
+        struct shard_record record;
+        if (take_shard(q, &shard, &record) && take(ctx, shard, &record))
+            continue;
+        snprintf(why, STORE_WHY_MAX, "a shard's record does not fit");
+        rc = CX_EIO;
+    }
+    if (!rc && got != SQLITE_DONE)
+        rc = fail(s, why);
+    sqlite3_finalize(q);
+    return rc;
+}
+
+int store_forget_shards(struct store *s, char *why)
+{
+    return sqlite3_exec(s->db, "DELETE FROM shard", NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, why);
+}
+
+int store_save_shard(struct store *s, struct id shard, const struct shard_record *record, char *why)
+{
+    struct buf id = {0}, packed = {0};
+    sqlite3_stmt *q = s->save_shard;
+    put_id(&id, shard);
+    put_shard_record(&packed, record);
+    sqlite3_bind_blob(q, 1, id.data, (int)id.len, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, packed.data, (int)packed.len, SQLITE_STATIC);
+    int rc = sqlite3_step(q) == SQLITE_DONE ? 0 : fail(s, why);
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    buf_free(&id);
+    buf_free(&packed);
     return rc;
 }

@@ -2,6 +2,7 @@
 #ifndef BROKER_STORE_H
 #define BROKER_STORE_H
 
+#include "base/shard.h"
 #include "broker/core/bk.h"
 
 struct store;
@@ -18,5 +19,12 @@ int store_load(struct store *s, bool (*take)(void *ctx, const struct bk_record *
                char *why);
 /* Inserts or replaces one record. */
 int store_save(struct store *s, const struct bk_record *record, char *why);
+
+/* The witness's rows (core/witness.h), likewise. */
+int store_load_shards(struct store *s,
+                      bool (*take)(void *ctx, struct id shard, const struct shard_record *record), void *ctx,
+                      char *why);
+int store_forget_shards(struct store *s, char *why);
+int store_save_shard(struct store *s, struct id shard, const struct shard_record *record, char *why);
 
 #endif

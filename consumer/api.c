@@ -25,7 +25,7 @@ static uint64_t request_deadline(const cx_net *net)
 
 /* ---- Networks ---- */
 
-int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
+static int open_as(const char *address, const char *credentials_dir, bool admin, cx_net **out)
 {
     char found[ADDRESS_MAX], dir[PATH_MAX];
     int err;
@@ -38,7 +38,17 @@ int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
         return err;
     if (strncmp(found, LOCAL_SCHEME, strlen(LOCAL_SCHEME)) == 0)
         return local_open(found + strlen(LOCAL_SCHEME), out);
-    return remote_open(found, dir, out);
+    return remote_open(found, dir, admin, out);
+}
+
+int cx_open_with(const char *address, const char *credentials_dir, cx_net **out)
+{
+    return open_as(address, credentials_dir, false, out);
+}
+
+int net_open_admin(const char *address, const char *credentials_dir, cx_net **out)
+{
+    return open_as(address, credentials_dir, true, out);
 }
 
 int cx_open(const char *address, cx_net **out)
@@ -135,7 +145,7 @@ static int submit_loaded(cx_net *net, const cx_submission *what, struct module *
     if ((err = module_function(net, m, what->function, &s.fn)) == 0 &&
         (err = take_id(net, what->id, &s.job)) == 0 && (err = pack_args(net, what, &s.args)) == 0 &&
         (err = net->backend->submit(net, &s, deadline)) == 0)
-        err = net->backend->attach(net, s.job, out);
+        err = net->backend->attach(net, s.job, true, out);
     buf_free(&s.args);
     return err;
 }
@@ -164,7 +174,7 @@ int cx_attach(cx_net *net, const char *id, cx_job **out)
         return fault(net, CX_EINVAL, "cx_attach: network, job id and the place for the job must be given");
     if ((err = take_id(net, id, &job)) < 0)
         return err;
-    return net->backend->attach(net, job, out);
+    return net->backend->attach(net, job, false, out);
 }
 
 const char *cx_job_id(const cx_job *job)
@@ -261,7 +271,12 @@ int cx_run(cx_net *net, const char *module, const char *function, uint32_t nargs
 
 int net_list(cx_net *net, enum list_what what, struct buf *rows)
 {
-    return net->backend->list(net, what, request_deadline(net), rows);
+    return net->backend->list(net, what, NULL, request_deadline(net), rows);
+}
+
+int net_order(cx_net *net, const struct order *order)
+{
+    return net->backend->order(net, order, request_deadline(net));
 }
 
 int job_why(cx_job *job, struct buf *text)
@@ -269,10 +284,10 @@ int job_why(cx_job *job, struct buf *text)
     return job->net->backend->why(job, request_deadline(job->net), text);
 }
 
-int job_row(cx_job *job, struct job_row *out)
+int job_row_listed(cx_job *job, struct job_row *out)
 {
     struct buf rows = {0};
-    int err = net_list(job->net, LIST_JOBS, &rows);
+    int err = job->net->backend->list(job->net, LIST_JOBS, job, request_deadline(job->net), &rows);
     if (err == 0)
         err = CX_ENOTFOUND;
     for (size_t at = 0; at + sizeof *out <= rows.len && err == CX_ENOTFOUND; at += sizeof *out) {
@@ -284,9 +299,18 @@ int job_row(cx_job *job, struct job_row *out)
         }
     }
     buf_free(&rows);
+    return err;
+}
+
+/* When it is not there, who is asked about the job itself says why: one may not see it, it is in another
+ * shard, where it is looked for once more, or it is unknown. */
+int job_row(cx_job *job, struct job_row *out)
+{
+    cx_progress p;
+    int err = job_row_listed(job, out);
     if (err != CX_ENOTFOUND)
         return err;
-    cx_progress p; /* one may not see it, or it is not there: who is asked about the job itself says which */
-    err = cx_job_progress(job, &p);
-    return err < 0 ? err : fault_unknown_job(job);
+    if ((err = cx_job_progress(job, &p)) < 0 || (err = job_row_listed(job, out)) != CX_ENOTFOUND)
+        return err;
+    return fault_unknown_job(job);
 }

@@ -113,8 +113,9 @@ static int local_submit(cx_net *net, const struct submit *s, uint64_t deadline_u
 
 /* ---- Jobs ---- */
 
-static int local_attach(cx_net *net, struct id id, cx_job **out)
+static int local_attach(cx_net *net, struct id id, bool acked, cx_job **out)
 {
+    (void)acked;
     struct local_job *j = calloc(1, sizeof *j);
     if (j == NULL)
         return fault(net, CX_ENOMEM, "no memory for a job");
@@ -299,18 +300,28 @@ static void list_server(struct local *l, struct buf *rows)
     buf_add(rows, &row, sizeof row);
 }
 
-static int local_list(cx_net *net, enum list_what what, uint64_t deadline_us, struct buf *rows)
+static int local_list(cx_net *net, enum list_what what, cx_job *of_job, uint64_t deadline_us,
+                      struct buf *rows)
 {
     static void (*const list[])(struct local *, struct buf *) = {
         [LIST_JOBS] = list_jobs, [LIST_PRODUCERS] = list_producers, [LIST_SERVER] = list_server};
     struct local *l = of(net);
+    (void)of_job;
     (void)deadline_us;
     if (what > LIST_SERVER)
-        return fault(net, CX_EINVAL, "local:// has no broker; name one: --network broker:HOST:PORT");
+        return fault(net, CX_EINVAL,
+                     "local:// has no broker and no servers; name one: --network broker:HOST:PORT");
     pthread_mutex_lock(&l->lock);
     list[what](l, rows);
     pthread_mutex_unlock(&l->lock);
     return 0;
+}
+
+static int local_order(cx_net *net, const struct order *order, uint64_t deadline_us)
+{
+    (void)order;
+    (void)deadline_us;
+    return fault(net, CX_EINVAL, "local:// has no servers to order about");
 }
 
 /* ---- Opening and closing ---- */
@@ -444,6 +455,7 @@ static const struct backend local_backend = {
     .cancel = local_cancel,
     .forget = local_forget,
     .list = local_list,
+    .order = local_order,
     .why = local_why,
     .close = local_close,
 };

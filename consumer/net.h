@@ -26,18 +26,31 @@ struct submit {
     struct bytes label;
 };
 
+/* What an administrator may tell a server, or the broker. */
+enum order_verb { ORDER_HAND_OVER = 1, ORDER_DRAIN = 2, ORDER_ACCEPT_LOSS = 3 }; /* the wire's numbers */
+
+struct order {
+    enum order_verb verb;
+    const char *address; /* of the server; NULL: it is for the broker */
+    struct id shard;     /* DRAIN: none */
+    uint64_t member;     /* ACCEPT_LOSS */
+};
+
 /* Every operation runs in its caller's thread, may wait until deadline_us (monotonic; UINT64_MAX: for ever),
  * and returns 0 or what fault() returned. Outputs are touched on success only. */
 struct backend {
     int (*submit)(cx_net *net, const struct submit *s, uint64_t deadline_us);
-    int (*attach)(cx_net *net, struct id job, cx_job **out); /* no question is asked yet */
+    /* No question is asked yet. acked: it was just submitted and acknowledged. */
+    int (*attach)(cx_net *net, struct id job, bool acked, cx_job **out);
     void (*detach)(cx_job *job);
     int (*progress)(cx_job *job, uint64_t deadline_us, cx_progress *out);
     int (*wait)(cx_job *job, uint64_t deadline_us, cx_value *out); /* bytes live as long as job */
     int (*cancel)(cx_job *job, uint64_t deadline_us);
     int (*forget)(cx_job *job, uint64_t deadline_us);
-    int (*list)(cx_net *net, enum list_what what, uint64_t deadline_us,
-                struct buf *rows); /* of row structs */
+    /* Row structs, of the whole network, or (of not NULL) of the shard of that job. A positive number: so
+     * many shards could not be asked, and cx_error says which. */
+    int (*list)(cx_net *net, enum list_what what, cx_job *of, uint64_t deadline_us, struct buf *rows);
+    int (*order)(cx_net *net, const struct order *order, uint64_t deadline_us);
     int (*why)(cx_job *job, uint64_t deadline_us, struct buf *text);
     void (*close)(cx_net *net); /* frees it */
 };
@@ -56,7 +69,8 @@ struct cx_job {
 };
 
 int local_open(const char *options, cx_net **out);
-int remote_open(const char *address, const char *credentials_dir, cx_net **out);
+/* admin: with an administrator's certificate before a consumer's, where there are both. */
+int remote_open(const char *address, const char *credentials_dir, bool admin, cx_net **out);
 
 /* Remembers the message for cx_error(net) in this thread and returns code. net NULL: of cx_open. */
 int fault(const cx_net *net, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -74,11 +88,14 @@ int own_bytes(const cx_net *net, cx_value *v);
 /* Submits, waits and forgets; the result's bytes are malloc'ed. */
 int run_submission(cx_net *net, cx_submission *what, cx_value *result);
 
-/* For the command: what the public interface has no functions for. rows: structs of rows.h, as many as fit.
- */
+/* For the command: what the public interface has no functions for. rows: structs of rows.h, as many as fit. A
+ * listing may be incomplete: it returns how many shards could not be asked, and cx_error says which. */
 int net_list(cx_net *net, enum list_what what, struct buf *rows);
+int net_order(cx_net *net, const struct order *order);
+int net_open_admin(const char *address, const char *credentials_dir, cx_net **out);
 int job_why(cx_job *job, struct buf *text);
 int job_row(cx_job *job, struct job_row *out);
+int job_row_listed(cx_job *job, struct job_row *out); /* CX_ENOTFOUND: its server lists no such job */
 
 /* Where to compute, when the caller does not say (config.c). address: ADDRESS_MAX bytes; dir: PATH_MAX. */
 int config_find(const char *address_given, const char *dir_given, char *address, char *dir);

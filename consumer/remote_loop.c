@@ -44,7 +44,7 @@ static void drop_blob(struct conn *c, uint64_t req)
 static int on_message(void *ctx, struct rpc_stream *s, struct bytes data, char *why)
 {
     struct conn *c = ctx;
-    struct remote *r = c->remote;
+    struct remote *r = c->lane->remote;
     int code = 0;
     (void)s;
     pthread_mutex_lock(&r->lock);
@@ -76,19 +76,20 @@ static bool on_fill(void *ctx, struct rpc_stream *s, struct buf *out)
 static void on_closed(void *ctx, struct rpc_stream *s, int code, const char *why)
 {
     struct conn *c = ctx;
-    struct remote *r = c->remote;
+    struct lane *l = c->lane;
+    struct remote *r = l->remote;
     bool told = c->given_up;
     (void)s;
     pthread_mutex_lock(&r->lock);
     conn_give_up(c);
-    if (r->conn[c->link] == c)
-        r->conn[c->link] = NULL;
+    if (l->conn[c->link] == c)
+        l->conn[c->link] = NULL;
     if (!told && !r->stopping) {
         struct client_event e = {.kind = CLIENT_CLOSED,
                                  .link = c->link,
                                  .code = code < 0 ? code : CX_ENONET,
                                  .text = bytes_str(why != NULL ? why : "")};
-        remote_step(r, &e);
+        remote_step(l, &e);
     }
     pthread_mutex_unlock(&r->lock);
     free(c);
@@ -98,7 +99,7 @@ static const struct rpc_handler handler = {.message = on_message, .fill = on_fil
 
 /* ---- Effects ---- */
 
-static void do_dial(struct remote *r, const struct client_effect *fx)
+static void do_dial(struct lane *l, const struct client_effect *fx)
 {
     static const struct {
         const char *method;
@@ -107,26 +108,26 @@ static void do_dial(struct remote *r, const struct client_effect *fx)
                      [LINK_BLOBS] = {"/cx.TaskServer/Blobs", ROLE_SERVER},
                      [LINK_BROKER] = {"/cx.Broker/Talk", ROLE_BROKER}};
     struct conn *c = calloc(1, sizeof *c);
-    must(c != NULL && r->conn[fx->link] == NULL);
-    c->remote = r;
+    must(c != NULL && l->conn[fx->link] == NULL);
+    c->lane = l;
     c->link = fx->link;
     c->last = &c->first;
-    int code = rpc_dial(r->rpc, fx->address, rows[fx->link].peer, &r->me, rows[fx->link].method, &handler, c,
-                        &c->stream);
+    int code = rpc_dial(l->remote->rpc, fx->address, rows[fx->link].peer, &l->remote->me,
+                        rows[fx->link].method, &handler, c, &c->stream);
     if (code < 0) {
         free(c);
-        r->failed[fx->link] = code;
+        l->failed[fx->link] = code;
     } else {
-        r->conn[fx->link] = c;
+        l->conn[fx->link] = c;
     }
 }
 
-static void do_hangup(struct remote *r, const struct client_effect *fx)
+static void do_hangup(struct lane *l, const struct client_effect *fx)
 {
-    struct conn *c = r->conn[fx->link];
+    struct conn *c = l->conn[fx->link];
     if (c == NULL)
         return;
-    r->conn[fx->link] = NULL;
+    l->conn[fx->link] = NULL;
     conn_give_up(c);
     rpc_close(c->stream, CX_ECANCELLED, "no longer needed");
 }
@@ -146,9 +147,9 @@ static struct outgoing *outgoing_new(const struct client_effect *fx)
     return o;
 }
 
-static void do_send(struct remote *r, const struct client_effect *fx)
+static void do_send(struct lane *l, const struct client_effect *fx)
 {
-    struct conn *c = r->conn[fx->link];
+    struct conn *c = l->conn[fx->link];
     struct outgoing *o;
     if (c == NULL)
         return; /* dialling has just failed, which the core is about to hear */
@@ -162,56 +163,55 @@ static void do_send(struct remote *r, const struct client_effect *fx)
     }
 }
 
-static void do_done(struct remote *r, const struct client_effect *fx)
+static void do_done(struct lane *l, const struct client_effect *fx)
 {
     (void)fx; /* the core has set call->done */
-    pthread_cond_broadcast(&r->changed);
+    pthread_cond_broadcast(&l->remote->changed);
 }
 
-static void run_effects(struct remote *r)
+static void run_effects(struct lane *l)
 {
-    static void (*const act[])(struct remote *,
-                               const struct client_effect *) = {[CLIENT_FX_DIAL] = do_dial,
-                                                                [CLIENT_FX_HANGUP] = do_hangup,
-                                                                [CLIENT_FX_SEND] = do_send,
-                                                                [CLIENT_FX_DONE] = do_done};
-    for (size_t i = 0; i < r->fx.n; i++)
-        act[r->fx.fx[i].kind](r, &r->fx.fx[i]);
-    r->fx.n = 0;
+    static void (*const act[])(struct lane *, const struct client_effect *) = {[CLIENT_FX_DIAL] = do_dial,
+                                                                               [CLIENT_FX_HANGUP] = do_hangup,
+                                                                               [CLIENT_FX_SEND] = do_send,
+                                                                               [CLIENT_FX_DONE] = do_done};
+    for (size_t i = 0; i < l->fx.n; i++)
+        act[l->fx.fx[i].kind](l, &l->fx.fx[i]);
+    l->fx.n = 0;
 }
 
-static void step_once(struct remote *r, struct client_event *e)
+static void step_once(struct lane *l, struct client_event *e)
 {
     e->now_us = clock_us();
-    client_step(r->client, e, &r->fx);
-    run_effects(r);
+    client_step(l->client, e, &l->fx);
+    run_effects(l);
 }
 
-void remote_step(struct remote *r, struct client_event *e)
+void remote_step(struct lane *l, struct client_event *e)
 {
-    if (e->kind == CLIENT_STATUS && e->link == LINK_BLOBS && r->conn[LINK_BLOBS] != NULL)
-        drop_blob(r->conn[LINK_BLOBS], e->req);
-    step_once(r, e);
+    if (e->kind == CLIENT_STATUS && e->link == LINK_BLOBS && l->conn[LINK_BLOBS] != NULL)
+        drop_blob(l->conn[LINK_BLOBS], e->req);
+    step_once(l, e);
     for (int i = 0; i < LINKS; i++) {
         struct client_event closed = {
-            .kind = CLIENT_CLOSED, .link = (enum client_link)i, .code = r->failed[i]};
-        r->failed[i] = 0;
+            .kind = CLIENT_CLOSED, .link = (enum client_link)i, .code = l->failed[i]};
+        l->failed[i] = 0;
         if (closed.code < 0)
-            step_once(r, &closed);
+            step_once(l, &closed);
     }
 }
 
 /* ---- The reactor ---- */
 
-static void take_calls(struct remote *r)
+static void take_calls(struct lane *l)
 {
-    while (r->inbox != NULL) {
-        struct call *call = r->inbox;
+    while (l->inbox != NULL) {
+        struct call *call = l->inbox;
         struct client_event e = {.kind = CLIENT_CALL, .call = call};
-        r->inbox = call->next;
-        if (r->inbox == NULL)
-            r->inbox_end = &r->inbox;
-        remote_step(r, &e);
+        l->inbox = call->next;
+        if (l->inbox == NULL)
+            l->inbox_end = &l->inbox;
+        remote_step(l, &e);
     }
 }
 
@@ -221,23 +221,32 @@ static void take_dropped(struct remote *r)
         struct remote_job *j = r->dropped;
         struct client_event e = {.kind = CLIENT_JOB_DROP, .job = &j->job};
         r->dropped = j->next;
-        remote_step(r, &e);
+        remote_step(j->lane, &e);
         buf_free(&j->job.value);
         free(j);
     }
+}
+
+static uint64_t tend_lane(struct lane *l)
+{
+    take_calls(l);
+    if (client_due(l->client) <= clock_us()) {
+        struct client_event tick = {.kind = CLIENT_TICK};
+        remote_step(l, &tick);
+    }
+    return client_due(l->client);
 }
 
 /* True when the reactor is to go on; *due is when it has to run at the latest. */
 static bool tend(struct remote *r, uint64_t *due)
 {
     pthread_mutex_lock(&r->lock);
-    take_calls(r);
-    take_dropped(r);
-    if (client_due(r->client) <= clock_us()) {
-        struct client_event tick = {.kind = CLIENT_TICK};
-        remote_step(r, &tick);
+    *due = tend_lane(&r->home);
+    for (struct lane *l = r->more; l != NULL; l = l->next) {
+        uint64_t its = tend_lane(l);
+        *due = its < *due ? its : *due;
     }
-    *due = client_due(r->client);
+    take_dropped(r);
     bool going = !r->stopping;
     pthread_mutex_unlock(&r->lock);
     return going;

@@ -27,7 +27,7 @@ static struct id id_in(struct bytes b)
 
 static void put_hello(const struct client_effect *fx, cx_Msg *m)
 {
-    (void)fx;
+    (void)fx; /* the shard is put by wire_encode, as all ids */
     m->which_body = cx_Msg_hello_tag;
     m->body.hello = (cx_Hello){.version = PROTOCOL_VERSION, .software = bytes_str("libcx " CX_VERSION)};
 }
@@ -58,6 +58,12 @@ static void put_list(const struct client_effect *fx, cx_Msg *m)
     m->body.list.what = fx->what;
 }
 
+static void put_order(const struct client_effect *fx, cx_Msg *m)
+{
+    m->which_body = cx_Msg_admin_tag;
+    m->body.admin = (cx_Admin){.verb = fx->what, .member = fx->member};
+}
+
 static void put_blob(const struct client_effect *fx, cx_Msg *m)
 {
     m->which_body = fx->message == SEND_HAVE ? cx_Msg_blob_have_tag : cx_Msg_blob_put_tag;
@@ -80,6 +86,7 @@ void wire_encode(const struct client_effect *fx, struct buf *out)
         [SEND_HELLO] = {put_hello, 0},
         [SEND_SUBMIT] = {put_submit, 0},
         [SEND_LIST] = {put_list, 0},
+        [SEND_ORDER] = {put_order, 0},
         [SEND_HAVE] = {put_blob, 0},
         [SEND_PUT] = {put_blob, 0},
         [SEND_MATCH] = {put_match, 0},
@@ -99,6 +106,10 @@ void wire_encode(const struct client_effect *fx, struct buf *out)
     }
     if (fx->message == SEND_SUBMIT)
         m.body.submit.job = id_out(fx->id, &id);
+    else if (fx->message == SEND_HELLO && !id_is_zero(fx->id))
+        m.body.hello.shard = id_out(fx->id, &id);
+    else if (fx->message == SEND_ORDER && !id_is_zero(fx->id))
+        m.body.admin.shard = id_out(fx->id, &id);
     msg_encode(&m, out);
 }
 
@@ -120,6 +131,7 @@ struct row_room {
         struct producer_row producer;
         struct server_row server;
         struct network_row network;
+        struct shard_row shard;
     } row;
     struct client_progress progress;
 };
@@ -140,6 +152,9 @@ static int get_welcome(const cx_Msg *m, struct client_event *e, struct row_room 
         return CX_EVERSION;
     e->kind = CLIENT_WELCOME;
     e->network = m->body.welcome.network;
+    e->address = m->body.welcome.addresses;
+    if (m->body.welcome.shard.len > 0)
+        e->shard = id_in(m->body.welcome.shard);
     return 0;
 }
 
@@ -283,6 +298,33 @@ static int get_network_row(const cx_Msg *m, struct client_event *e, struct row_r
     return 0;
 }
 
+static int get_shard_row(const cx_Msg *m, struct client_event *e, struct row_room *room)
+{
+    const cx_ShardRow *s = &m->body.shard_row;
+    struct shard_row *row = &room->row.shard;
+    *row = (struct shard_row){.id = id_in(s->id),
+                              .epoch = s->epoch,
+                              .lsn = s->lsn,
+                              .held = s->held,
+                              .jobs = s->jobs,
+                              .producers = s->producers,
+                              .primary = s->primary,
+                              .in_sync = {s->in_sync_a, s->in_sync_b},
+                              .member = s->member,
+                              .backup = s->backup,
+                              .backup_lsn = s->backup_lsn,
+                              .backup_bytes = s->backup_bytes,
+                              .serves = s->serves,
+                              .sibling = s->sibling};
+    row_text(row->name, sizeof row->name, s->name);
+    row_text(row->server, sizeof row->server, s->server);
+    row_text(row->role, sizeof row->role, s->role);
+    row_text(row->addresses, sizeof row->addresses, s->addresses);
+    e->kind = CLIENT_ROW;
+    e->data = bytes_of(row, sizeof *row);
+    return 0;
+}
+
 /* What may come on which link. */
 static const struct {
     pb_size_t tag;
@@ -297,6 +339,7 @@ static const struct {
     {cx_Msg_result_tag, 1 << LINK_TASKS, get_result},
     {cx_Msg_text_tag, 1 << LINK_TASKS, get_text},
     {cx_Msg_offer_tag, 1 << LINK_BROKER, get_offer},
+    {cx_Msg_shard_row_tag, 1 << LINK_TASKS, get_shard_row},
     {cx_Msg_network_row_tag, 1 << LINK_BROKER, get_network_row},
 };
 
@@ -313,7 +356,7 @@ int wire_receive(struct conn *conn, struct bytes data, char *why)
         if (in[i].tag != m.which_body || (in[i].links >> conn->link & 1) == 0)
             continue;
         if ((code = in[i].get(&m, &e, &room)) == 0)
-            remote_step(conn->remote, &e);
+            remote_step(conn->lane, &e);
         else
             snprintf(why, RPC_WHY_MAX, "the server's %s is not understood: %s", msg_kind(&m),
                      cx_err_text(code));

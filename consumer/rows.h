@@ -9,7 +9,8 @@ enum list_what {
     LIST_JOBS = 1,
     LIST_PRODUCERS = 2,
     LIST_SERVER = 3,
-    LIST_NETWORKS = 4
+    LIST_NETWORKS = 4,
+    LIST_SHARDS = 5
 }; /* the wire's numbers */
 
 #define ROW_TEXT_MAX 256
@@ -43,6 +44,19 @@ struct network_row {
     uint32_t producers, threads, price;
     uint64_t ready, granted, jobs, age_ms;
     bool alive;
+};
+
+/* One replica of a shard, as the server that keeps it sees it. */
+struct shard_row {
+    char silent[ROW_TEXT_MAX]; /* not "": no replica, but the server at `addresses`, which does not answer:
+                                  why */
+    struct id id;
+    char name[TS_NAME_MAX + 1], server[TS_NAME_MAX + 1], role[32],
+        addresses[2 * ROW_TEXT_MAX]; /* the server's own first */
+    uint64_t epoch, lsn, held, jobs, producers;
+    uint64_t primary, in_sync[2], member, backup; /* incarnations; 0: none */
+    uint64_t backup_lsn, backup_bytes;            /* how far the backup is, and what is on its way to it */
+    bool serves, sibling;                         /* sibling: it is connected */
 };
 
 /* The name of function fn (FN_FIRST + index) in a comma-separated list. */

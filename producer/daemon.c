@@ -231,12 +231,12 @@ static void place_failed(void *ctx, const char *why)
     tell_later(ctx, PD_DOWN, CX_ENONET, NULL, why);
 }
 
-static void place_found(void *ctx, const char *address)
+static void place_found(void *ctx, const char *address, struct bytes shard)
 {
     struct daemon *d = ctx;
     snprintf(d->address, sizeof d->address, "%s", address);
     fetch_from(d->fetch, address);
-    if (uplink_dial(d->uplink, address))
+    if (uplink_dial(d->uplink, address, shard))
         place_next(d->place, "the task server's address is not usable");
 }
 
@@ -247,6 +247,12 @@ static void uplink_closed(void *ctx, const char *why, bool was_up)
         tell_later(d, PD_DOWN, CX_ENONET, NULL, why);
     else
         place_next(d->place, why);
+}
+
+static void uplink_served(void *ctx, struct bytes shard, struct bytes addresses)
+{
+    struct daemon *d = ctx;
+    place_served(d->place, shard, addresses);
 }
 
 static void uplink_event(void *ctx, const struct pd_event *ev)
@@ -397,6 +403,7 @@ static int build(struct daemon *d, char *why, size_t why_max)
                                                    .me = c->me,
                                                    .threads = c->threads,
                                                    .event = uplink_event,
+                                                   .served = uplink_served,
                                                    .closed = uplink_closed,
                                                    .left = uplink_left,
                                                    .ctx = d});

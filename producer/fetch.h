@@ -4,7 +4,7 @@
 #define PRODUCER_FETCH_H
 
 #include "producer/blobcache.h"
-#include "proto/rpc.h"
+#include "proto/blobget.h"
 
 struct fetch;
 

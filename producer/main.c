@@ -100,7 +100,7 @@ int main(int argc, char **argv)
                            .ready_fd = -1,
                            .cache_size = UINT64_C(4) << 30};
     const struct option_row rows[] = {
-        {"server", OPTION_STRING, &set.server, "HOST:PORT", "Serve this task server", 0, 0},
+        {"server", OPTION_STRING, &set.server, "HOST:PORT,...", "Serve this task server, or this pair", 0, 0},
         {"broker", OPTION_STRING, &set.broker, "HOST:PORT", "Ask this broker whom to serve", 0, 0},
         {"credentials", OPTION_STRING, &set.credentials, "DIR", "Directory of the certificates", 0, 0},
         {"name", OPTION_STRING, &set.name, "NAME", "Certified name, where the directory has several", 0, 0},

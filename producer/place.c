@@ -2,18 +2,32 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/addresses.h"
 #include "base/must.h"
 #include "proto/msg.h"
 
-#define OFFERS_MAX 16u
+enum {
+    OFFERS_MAX = 16,
+    ADDRESS_BYTES = 256,
+    LIST_BYTES = 1024,
+    SHARD_BYTES = 16,
+    HOME_TRIES = 30, /* of a shard that was served, some 8 s; then anybody will do */
+    LOST_EVERY = 4,  /* of these attempts, the part that goes to where it was lost */
+};
 
 struct place {
     struct place_config config;
     struct rpc_stream *stream; /* to the broker, NULL: none */
     bool asked, answered;
-    char offer[OFFERS_MAX][256];
-    uint32_t offers, tried;
+    char offers[LIST_BYTES]; /* addresses */
+    unsigned tried;
+    /* The shard that is served, or was. */
+    char shard[SHARD_BYTES], home[LIST_BYTES];
+    bool has_home;
+    unsigned home_tries, home_at;
+    char address[ADDRESS_BYTES]; /* that was found last */
 };
 
 struct place *place_new(const struct place_config *config)
@@ -29,12 +43,41 @@ void place_free(struct place *p)
     free(p);
 }
 
+static void found(struct place *p, const char *list, unsigned i)
+{
+    address_at(list, i, p->address, sizeof p->address);
+    p->config.found(p->config.ctx, p->address, bytes_of(p->shard, p->has_home ? SHARD_BYTES : 0));
+}
+
 void place_next(struct place *p, const char *why)
 {
-    if (p->tried < p->offers)
-        p->config.found(p->config.ctx, p->offer[p->tried++]);
+    if (!p->has_home && p->tried < addresses_count(p->offers))
+        found(p, p->offers, p->tried++);
     else
         p->config.failed(p->config.ctx, why);
+}
+
+void place_served(struct place *p, struct bytes shard, struct bytes addresses)
+{
+    char list[LIST_BYTES];
+    p->has_home = shard.len == SHARD_BYTES;
+    p->home_tries = 0;
+    if (!p->has_home)
+        return;
+    msg_str(list, sizeof list, addresses);
+    memcpy(p->shard, shard.data, SHARD_BYTES);
+    snprintf(p->home, sizeof p->home, "%s", p->address);
+    addresses_add(p->home, sizeof p->home, list);
+    p->home_at = 0;
+}
+
+/* The first address of the list is where it was lost. */
+static void look_at_home(struct place *p)
+{
+    unsigned others = addresses_count(p->home) - 1;
+    bool lost = others == 0 || ++p->home_tries % LOST_EVERY == 0;
+    p->home_tries += others == 0;
+    found(p, p->home, lost ? 0 : 1 + p->home_at++ % others);
 }
 
 static bool fill(void *ctx, struct rpc_stream *s, struct buf *out)
@@ -69,8 +112,11 @@ static int message(void *ctx, struct rpc_stream *s, struct bytes data, char *why
         return rc;
     if (m.which_body == cx_Msg_status_tag)
         return on_status(p, s, &m);
-    if (m.which_body == cx_Msg_offer_tag && p->offers < OFFERS_MAX)
-        msg_str(p->offer[p->offers++], sizeof p->offer[0], m.body.offer.address);
+    if (m.which_body == cx_Msg_offer_tag && addresses_count(p->offers) < OFFERS_MAX) {
+        char list[ADDRESS_BYTES];
+        msg_str(list, sizeof list, m.body.offer.address);
+        addresses_add(p->offers, sizeof p->offers, list);
+    }
     return 0;
 }
 
@@ -91,9 +137,16 @@ static const struct rpc_handler handler = {.message = message, .fill = fill, .cl
 
 void place_begin(struct place *p)
 {
-    p->offers = p->tried = 0;
+    if (p->has_home && p->home_tries < HOME_TRIES) {
+        look_at_home(p);
+        return;
+    }
+    p->has_home = false;
+    p->offers[0] = 0;
+    p->tried = 0;
     if (p->config.server) {
-        p->config.found(p->config.ctx, p->config.server);
+        addresses_add(p->offers, sizeof p->offers, p->config.server);
+        place_next(p, "the task server's address is not usable");
         return;
     }
     if (p->stream) {

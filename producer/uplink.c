@@ -21,6 +21,8 @@ struct uplink {
     struct rpc_stream *stream; /* NULL: none */
     bool said_hello, up, say_window, leaving, said_leave;
     uint32_t window;
+    uint8_t shard[16];
+    size_t shard_len;
     struct buf holds;
     struct chunk *first, *last; /* owned: to be sent */
     struct chunk *spare;        /* owned */
@@ -137,7 +139,8 @@ static bool say_hello(struct uplink *u, struct buf *out)
     m.body.hello = (cx_Hello){.version = PROTOCOL_VERSION,
                               .software = bytes_str("cx " CX_VERSION),
                               .arch = bytes_str(uplink_arch()),
-                              .threads = u->config.threads};
+                              .threads = u->config.threads,
+                              .shard = bytes_of(u->shard, u->shard_len)};
     msg_encode(&m, out);
     u->said_hello = true;
     return true;
@@ -241,6 +244,7 @@ static int on_welcome(struct uplink *u, const cx_Msg *m, char *why)
         return CX_EVERSION;
     }
     u->up = true;
+    u->config.served(u->config.ctx, m->body.welcome.shard, m->body.welcome.addresses);
     tell(u, &(struct pd_event){.kind = PD_UP});
     hold_unsent(u);
     wake(u);
@@ -341,9 +345,12 @@ static void closed(void *ctx, struct rpc_stream *s, int code, const char *why)
 
 static const struct rpc_handler handler = {.message = message, .fill = fill, .closed = closed};
 
-int uplink_dial(struct uplink *u, const char *address)
+int uplink_dial(struct uplink *u, const char *address, struct bytes shard)
 {
-    must(!u->stream);
+    must(!u->stream && shard.len <= sizeof u->shard);
+    if (shard.len)
+        memcpy(u->shard, shard.data, shard.len);
+    u->shard_len = shard.len;
     u->said_hello = u->up = u->said_leave = false;
     int rc = rpc_dial(u->config.rpc, address, ROLE_SERVER, u->config.me, "/cx.TaskServer/Produce", &handler,
                       u, &u->stream);

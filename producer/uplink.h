@@ -13,6 +13,8 @@ struct uplink_config {
     const struct credentials *me; /* borrowed */
     uint32_t threads;
     void (*event)(void *ctx, const struct pd_event *ev); /* time not set */
+    /* Welcome: for this shard, which may be served at these addresses too. PD_UP follows. */
+    void (*served)(void *ctx, struct bytes shard, struct bytes addresses);
     void (*closed)(void *ctx, const char *why,
                    bool was_up); /* in place of PD_DOWN: others may be tried first */
     void (*left)(void *ctx);     /* after uplink_leave: all is said */
@@ -25,7 +27,8 @@ void uplink_free(struct uplink *u);
 /* This machine's architecture, as modules name it. */
 const char *uplink_arch(void);
 
-int uplink_dial(struct uplink *u, const char *address);
+/* shard: empty, or the 16 bytes of its id. */
+int uplink_dial(struct uplink *u, const char *address, struct bytes shard);
 void uplink_fault(struct uplink *u, const char *why);
 void uplink_window(struct uplink *u, uint32_t grants);
 void uplink_holds(struct uplink *u, struct bytes holds);

@@ -39,7 +39,8 @@ struct blob_put {
     struct work work; /* first: the worker hands it back */
     struct blobs *blobs;
     uint8_t sha256[BLOB_HASH_BYTES];
-    uint64_t size, got;
+    uint64_t size, got; /* size: as announced, or, with `any`, what came */
+    bool any;
     uint64_t now_us; /* when it was complete */
     struct sha256 *sum;
     int fd;
@@ -284,10 +285,11 @@ static void put_synced(struct work *w)
     put_free(p);
 }
 
-static int put_admit(const struct blobs *b, uint64_t size, char *why)
+/* size more bytes for a blob that has `had` of them. */
+static int put_admit(const struct blobs *b, uint64_t had, uint64_t size, char *why)
 {
-    if (size > b->config.blob_max) {
-        snprintf(why, STATE_WHY_MAX, "the blob has %" PRIu64 " bytes, the limit is %" PRIu64, size,
+    if (had + size > b->config.blob_max) {
+        snprintf(why, STATE_WHY_MAX, "the blob has %" PRIu64 " bytes, the limit is %" PRIu64, had + size,
                  b->config.blob_max);
         return CX_ELIMIT;
     }
@@ -302,18 +304,19 @@ static int put_admit(const struct blobs *b, uint64_t size, char *why)
     return 0;
 }
 
-int blob_put_begin(struct blobs *b, const uint8_t *sha256, uint64_t size, blob_done_fn *done, void *ctx,
-                   struct blob_put **out, char *why)
+static int put_new(struct blobs *b, const uint8_t *sha256, const struct blob_put *like, struct blob_put **out,
+                   char *why)
 {
-    int code = put_admit(b, size, why);
+    int code = put_admit(b, 0, like->size, why);
     if (code)
         return code;
     struct blob_put *p = calloc(1, sizeof *p);
     must(p);
-    *p = (struct blob_put){
-        .work = {.run = put_sync, .done = put_synced}, .blobs = b, .size = size, .done = done, .ctx = ctx};
+    *p = *like;
+    p->work = (struct work){.run = put_sync, .done = put_synced};
+    p->blobs = b;
     memcpy(p->sha256, sha256, BLOB_HASH_BYTES);
-    b->reserved += size;
+    b->reserved += p->size;
     snprintf(p->temp, sizeof p->temp, "%s/put-%" PRIu64, b->dir, b->temps++);
     p->fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (p->fd < 0) {
@@ -324,6 +327,18 @@ int blob_put_begin(struct blobs *b, const uint8_t *sha256, uint64_t size, blob_d
     p->sum = sha256_new();
     *out = p;
     return 0;
+}
+
+int blob_put_begin(struct blobs *b, const uint8_t *sha256, uint64_t size, blob_done_fn *done, void *ctx,
+                   struct blob_put **out, char *why)
+{
+    return put_new(b, sha256, &(struct blob_put){.size = size, .done = done, .ctx = ctx}, out, why);
+}
+
+int blob_put_begin_any(struct blobs *b, const uint8_t *sha256, blob_done_fn *done, void *ctx,
+                       struct blob_put **out, char *why)
+{
+    return put_new(b, sha256, &(struct blob_put){.any = true, .done = done, .ctx = ctx}, out, why);
 }
 
 static int put_write(const struct blob_put *p, struct bytes data, char *why)
@@ -360,11 +375,22 @@ static int put_check(struct blob_put *p, char *why)
     return CX_EPROTO;
 }
 
+/* A put that has announced nothing reserves as it goes. */
+static int put_extend(struct blob_put *p, uint64_t more, char *why)
+{
+    int code = put_admit(p->blobs, p->size, more, why);
+    if (code)
+        return code;
+    p->size += more;
+    p->blobs->reserved += more;
+    return 0;
+}
+
 int blob_put_add(struct blob_put *p, struct bytes data, bool last, uint64_t now_us, char *why)
 {
-    int code = 0;
     must(!p->complete);
-    if (data.len > p->size - p->got) {
+    int code = p->any ? put_extend(p, data.len, why) : 0;
+    if (!code && data.len > p->size - p->got) {
         snprintf(why, STATE_WHY_MAX, "more bytes came than the %" PRIu64 " that were announced", p->size);
         code = CX_EPROTO;
     }

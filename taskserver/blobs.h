@@ -11,7 +11,7 @@
 
 #include "base/bytes.h"
 #include "taskserver/state.h"
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 #define BLOB_HASH_BYTES 32u
 #define BLOBS_MAX       65536u /* in one directory */
@@ -50,6 +50,9 @@ typedef void blob_done_fn(void *ctx, int code, const char *why);
  * it. */
 int blob_put_begin(struct blobs *b, const uint8_t *sha256, uint64_t size, blob_done_fn *done, void *ctx,
                    struct blob_put **out, char *why);
+/* The same, of as many bytes as will come. */
+int blob_put_begin_any(struct blobs *b, const uint8_t *sha256, blob_done_fn *done, void *ctx,
+                       struct blob_put **out, char *why);
 /* The next bytes. On failure the put is gone, `done` is not called, and why says what was wrong. `last`: the
  * hash is checked; if it fits, `done` follows when the blob is on disk. */
 int blob_put_add(struct blob_put *p, struct bytes data, bool last, uint64_t now_us, char *why);

@@ -23,11 +23,19 @@ struct getting {
     uint64_t req;
 };
 
+/* A get of a blob that is on its way here from another server. */
+struct expecting {
+    uint8_t sha256[BLOB_HASH_BYTES];
+    uint64_t req;
+};
+
 struct blob_session {
     struct session base; /* first */
     struct putting put[PUTS_MAX];
     struct getting get[GETS_MAX]; /* in order, the first is being sent */
     unsigned gets;
+    struct expecting expected[GETS_MAX];
+    unsigned expects;
     uint64_t ignored; /* the request whose chunks are passed over: it was answered before they all came */
     bool ignoring;
     struct buf chunk;
@@ -146,26 +154,75 @@ static int on_chunk(struct session *s, const cx_Msg *m, char *why)
 
 /* ---- Getting ---- */
 
+/* A server is told at once: two that want the same one of each other would wait for ever. */
+static bool may_wait(const struct session *s, const uint8_t *sha256)
+{
+    return s->role != ROLE_SERVER && taskserver_brings(s->server, sha256);
+}
+
+static void begin_get(struct session *s, uint64_t req, const uint8_t *sha256)
+{
+    struct blob_session *b = session_of(s);
+    struct getting *g = &b->get[b->gets];
+    char text[STATE_WHY_MAX] = "";
+    int code = blob_get_begin(s->server->blobs, sha256, taskserver_now(s->server), &g->get, text);
+    if (code == CX_ENOTFOUND && may_wait(s, sha256)) {
+        struct expecting *e = &b->expected[b->expects++];
+        memcpy(e->sha256, sha256, sizeof e->sha256);
+        e->req = req;
+    } else if (code) {
+        session_statusf(s, req, code, "%s", text);
+    } else {
+        g->req = req;
+        b->gets++;
+        rpc_wake(s->stream);
+    }
+}
+
 static int on_get(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
-    struct blob_session *b = session_of(s);
-    char text[STATE_WHY_MAX] = "";
-    if (b->gets == GETS_MAX) {
+    const struct blob_session *b = session_of(s);
+    if (b->gets + b->expects == GETS_MAX)
         session_statusf(s, m->req, CX_ELIMIT, "%d gets of this stream are under way, its limit", GETS_MAX);
-        return 0;
-    }
-    struct getting *g = &b->get[b->gets];
-    int code = blob_get_begin(s->server->blobs, m->body.blob_get.sha256.data, taskserver_now(s->server),
-                              &g->get, text);
-    if (code) {
-        session_statusf(s, m->req, code, "%s", text);
-        return 0;
-    }
-    g->req = m->req;
-    b->gets++;
-    rpc_wake(s->stream);
+    else
+        begin_get(s, m->req, m->body.blob_get.sha256.data);
     return 0;
+}
+
+void blob_came_for_streams(struct taskserver *server)
+{
+    struct expecting again[GETS_MAX];
+    for (struct session *s = server->sessions; s; s = s->next) {
+        if (s->kind != &blob_kind || s->closing)
+            continue;
+        struct blob_session *b = session_of(s);
+        unsigned n = b->expects;
+        memcpy(again, b->expected, n * sizeof again[0]);
+        b->expects = 0;
+        for (unsigned i = 0; i < n; i++)
+            begin_get(s, again[i].req, again[i].sha256);
+    }
+}
+
+/* Whoever waits for it asks for others meanwhile, and for this one again. */
+static void answer_late(struct session *s, const uint8_t *sha256)
+{
+    struct blob_session *b = session_of(s);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < b->expects; i++)
+        if (memcmp(b->expected[i].sha256, sha256, BLOB_HASH_BYTES) == 0)
+            session_statusf(s, b->expected[i].req, CX_EIO, "it has not come from another server yet");
+        else
+            b->expected[kept++] = b->expected[i];
+    b->expects = kept;
+}
+
+void blob_late_for_streams(struct taskserver *server, const uint8_t *sha256)
+{
+    for (struct session *s = server->sessions; s; s = s->next)
+        if (s->kind == &blob_kind && !s->closing)
+            answer_late(s, sha256);
 }
 
 static void end_get(struct blob_session *b)

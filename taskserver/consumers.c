@@ -22,7 +22,7 @@ struct job_note {
     struct id job;
 };
 
-enum list_what { LIST_JOBS = 1, LIST_PRODUCERS = 2, LIST_SERVER = 3 };
+enum list_what { LIST_JOBS = 1, LIST_PRODUCERS = 2, LIST_SERVER = 3, LIST_SHARDS = 5 };
 
 struct list_note {
     uint64_t req;
@@ -73,14 +73,14 @@ static int ask(struct session *s, const cx_Msg *m, enum ts_event_kind kind, stru
         return code;
     struct ts_event e = {.kind = kind, .peer = s->peer, .req = m->req << 1, .job = id_of(job)};
     e.u.owner = owner_of(s);
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     return 0;
 }
 
 static int on_cancel(struct session *s, const cx_Msg *m, char *why)
 {
     int code = ask(s, m, TS_CANCEL, m->body.cancel.job, why);
-    taskserver_log_end(s->server, id_of(m->body.cancel.job));
+    shard_log_end(s->shard, id_of(m->body.cancel.job));
     return code;
 }
 
@@ -97,7 +97,7 @@ static int on_watch(struct session *s, const cx_Msg *m, char *why)
     struct ts_event e = {
         .kind = TS_WATCH, .peer = s->peer, .req = m->req << 1 | 1, .job = id_of(m->body.watch.job)};
     e.u.owner = owner_of(s);
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     return 0;
 }
 
@@ -106,7 +106,7 @@ static int on_unwatch(struct session *s, const cx_Msg *m, char *why)
     (void)why;
     struct ts_event e = {
         .kind = TS_UNWATCH, .peer = s->peer, .req = m->req, .job = id_of(m->body.unwatch.job)};
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     session_statusf(s, m->req, CX_OK, "%s", "");
     return 0;
 }
@@ -154,7 +154,7 @@ static bool blob_there(struct session *s, uint64_t req, const char *what, const 
 static bool blobs_there(struct session *s, uint64_t req, const struct ts_submit *submit)
 {
     struct ts_job_info known;
-    if (ts_job_find(s->server->ts, submit->job, &known))
+    if (ts_job_find(s->shard->ts, submit->job, &known))
         return true;
     for (uint32_t i = 0; i < submit->modules; i++)
         if (!blob_there(s, req, "module", submit->module[i].sha256))
@@ -171,9 +171,9 @@ static int on_submit(struct session *s, const cx_Msg *m, char *why)
     if (code || !blobs_there(s, m->req, &submit) || !admit(s, m->req))
         return code;
     struct ts_event e = {.kind = TS_SUBMIT, .peer = s->peer, .req = m->req << 1, .u.submit = &submit};
-    uint64_t logged = s->server->logged;
-    taskserver_step(s->server, &e);
-    if (s->server->logged != logged) {
+    uint64_t logged = s->shard->logged;
+    shard_step(s->shard, &e);
+    if (s->shard->logged != logged) {
         char hex[ID_HEX_MAX];
         id_hex(submit.job, hex);
         log_info("job %s submitted by %s: %.*s%s", hex, s->name, (int)submit.label.len,
@@ -190,7 +190,7 @@ static int on_why(struct session *s, const cx_Msg *m, char *why)
     struct taskserver *server = s->server;
     struct id id = id_of(m->body.why.job);
     struct ts_job_info job;
-    if (!ts_job_find(server->ts, id, &job)) {
+    if (!ts_job_find(s->shard->ts, id, &job)) {
         session_statusf(s, m->req, CX_ENOTFOUND, "no such job here");
         return 0;
     }
@@ -199,7 +199,7 @@ static int on_why(struct session *s, const cx_Msg *m, char *why)
         return 0;
     }
     struct buf text = {0};
-    ts_why(server->ts, id, taskserver_now(server), &text);
+    ts_why(s->shard->ts, id, shard_now(s->shard), &text);
     cx_Msg answer = {.req = m->req, .which_body = cx_Msg_text_tag};
     answer.body.text.text = text_clean(&server->scratch, buf_bytes(&text), 1u << 20);
     session_say(s, &answer);
@@ -208,14 +208,17 @@ static int on_why(struct session *s, const cx_Msg *m, char *why)
     return 0;
 }
 
+typedef bool list_row_fn(struct session *s, struct list_note *n, cx_Msg *m, struct id_bytes *id);
+static list_row_fn *list_rows(uint32_t what);
+
 static int on_list(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct consumer_session *c = (struct consumer_session *)s;
     struct list_note note = {.req = m->req, .what = m->body.list.what};
-    if (note.what < LIST_JOBS || note.what > LIST_SERVER) {
-        session_statusf(s, m->req, CX_EINVAL, "list %u: a task server lists 1 jobs, 2 producers, 3 itself",
-                        note.what);
+    if (!list_rows(note.what)) {
+        session_statusf(s, m->req, CX_EINVAL,
+                        "list %u: a task server lists 1 jobs, 2 producers, 3 itself, 5 shards", note.what);
         return 0;
     }
     if (c->listings >= LISTINGS_MAX) {
@@ -258,7 +261,7 @@ static void job_row(const struct session *s, const struct ts_job_info *j, const 
         .commits = j->commits,
         .busy_ns = j->busy_ns,
         .bytes = j->bytes,
-        .age_us = since(j->submitted_us, running ? taskserver_now(server) : j->ended_us),
+        .age_us = since(j->submitted_us, running ? shard_now(s->shard) : j->ended_us),
         .has_min = j->has_min,
         .best_min = j->bound_min,
         .has_max = j->has_max,
@@ -270,7 +273,7 @@ static void job_row(const struct session *s, const struct ts_job_info *j, const 
 static bool list_job(struct session *s, struct list_note *n, cx_Msg *m, struct id_bytes *id)
 {
     struct ts_job_info job;
-    while (ts_job_next(s->server->ts, &n->cursor, &job)) {
+    while (s->shard->open && ts_job_next(s->shard->ts, &n->cursor, &job)) {
         if (!may_see(s, &job))
             continue;
         *id = id_bytes(job.id);
@@ -281,10 +284,11 @@ static bool list_job(struct session *s, struct list_note *n, cx_Msg *m, struct i
     return false;
 }
 
-static bool list_producer(struct session *s, struct list_note *n, cx_Msg *m)
+static bool list_producer(struct session *s, struct list_note *n, cx_Msg *m, struct id_bytes *id)
 {
     struct ts_producer_info p;
-    if (!ts_producer_next(s->server->ts, &n->cursor, &p))
+    (void)id;
+    if (!ts_producer_next(s->shard->ts, &n->cursor, &p))
         return false;
     m->which_body = cx_Msg_producer_row_tag;
     m->body.producer_row = (cx_ProducerRow){.name = bytes_str(p.name),
@@ -295,17 +299,18 @@ static bool list_producer(struct session *s, struct list_note *n, cx_Msg *m)
                                             .commits = p.commits,
                                             .executed = p.executed,
                                             .busy_ns = p.busy_ns,
-                                            .age_us = since(p.joined_us, taskserver_now(s->server))};
+                                            .age_us = since(p.joined_us, shard_now(s->shard))};
     return true;
 }
 
-static bool list_server(struct session *s, struct list_note *n, cx_Msg *m)
+static bool list_server(struct session *s, struct list_note *n, cx_Msg *m, struct id_bytes *id)
 {
     struct taskserver *server = s->server;
     struct ts_stats st;
+    (void)id;
     if (n->cursor++)
         return false;
-    ts_stats(server->ts, &st);
+    ts_stats(s->shard->ts, &st);
     m->which_body = cx_Msg_server_row_tag;
     m->body.server_row = (cx_ServerRow){.name = bytes_str(server->config.me->self.name),
                                         .network = bytes_str(server->config.network),
@@ -322,8 +327,23 @@ static bool list_server(struct session *s, struct list_note *n, cx_Msg *m)
                                         .held = st.held,
                                         .age_us = since(server->started_us, taskserver_now(server)),
                                         .software = bytes_str("cx-taskserver " CX_VERSION),
-                                        .journal = server->journal != NULL};
+                                        .journal = s->shard->journal != NULL};
     return true;
+}
+
+static bool list_shard(struct session *s, struct list_note *n, cx_Msg *m, struct id_bytes *id)
+{
+    return shard_row(s->server, &n->cursor, m, id);
+}
+
+/* NULL: a task server does not list that. */
+static list_row_fn *list_rows(uint32_t what)
+{
+    static list_row_fn *const rows[] = {[LIST_JOBS] = list_job,
+                                        [LIST_PRODUCERS] = list_producer,
+                                        [LIST_SERVER] = list_server,
+                                        [LIST_SHARDS] = list_shard};
+    return what < sizeof rows / sizeof rows[0] ? rows[what] : NULL;
 }
 
 static enum rendered render_list(struct session *s, uint8_t *data, struct buf *out)
@@ -332,24 +352,23 @@ static enum rendered render_list(struct session *s, uint8_t *data, struct buf *o
     struct id_bytes id;
     memcpy(&n, data, sizeof n);
     cx_Msg m = {.req = n.req};
-    bool row = n.what == LIST_JOBS        ? list_job(s, &n, &m, &id)
-               : n.what == LIST_PRODUCERS ? list_producer(s, &n, &m)
-                                          : list_server(s, &n, &m);
-    if (!row) {
+    if (!list_rows(n.what)(s, &n, &m, &id)) {
         m.which_body = cx_Msg_status_tag;
         m.body.status = (cx_Status){0};
         ((struct consumer_session *)s)->listings--;
+        msg_encode(&m, out);
+        return RENDERED_LAST;
     }
     msg_encode(&m, out);
     memcpy(data, &n, sizeof n);
-    return row ? RENDERED_MORE : RENDERED_LAST;
+    return RENDERED_MORE;
 }
 
 /* Only running jobs: that one has ended is said by its result, which waits until the log is held (law 8). */
 static enum rendered render_progress(struct session *s, const struct job_note *n, struct buf *out)
 {
     struct ts_job_info job;
-    if (!ts_job_find(s->server->ts, n->job, &job) || job.state != TS_JOB_RUNNING)
+    if (!ts_job_find(s->shard->ts, n->job, &job) || job.state != TS_JOB_RUNNING)
         return RENDERED_NOTHING;
     struct id_bytes id = id_bytes(n->job);
     cx_Msg m = {.req = n->req, .which_body = cx_Msg_job_row_tag};
@@ -363,7 +382,7 @@ static enum rendered render_result(struct session *s, const struct job_note *n, 
     struct ts_job_info job;
     struct id_bytes id = id_bytes(n->job);
     cx_Msg m = {.req = n->req};
-    if (ts_job_find(s->server->ts, n->job, &job) && job.state != TS_JOB_RUNNING) {
+    if (ts_job_find(s->shard->ts, n->job, &job) && job.state != TS_JOB_RUNNING) {
         m.which_body = cx_Msg_result_tag;
         m.body.result = (cx_Result){.job = id_view(&id),
                                     .state = (uint32_t)job.state,
@@ -388,9 +407,9 @@ static enum rendered render(struct session *s, uint32_t note, uint8_t *data, str
 
 /* ---- Down: effects to messages ---- */
 
-void consumer_reply(struct taskserver *s, const struct ts_effect *fx)
+void consumer_reply(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *c = peers_get(&s->clients, fx->peer);
+    struct session *c = peers_get(&s->server->clients, fx->peer);
     if (!c)
         return;
     if (!(fx->req & 1))
@@ -398,20 +417,20 @@ void consumer_reply(struct taskserver *s, const struct ts_effect *fx)
     session_status(c, fx->req >> 1, fx->code, ts_effect_data(&s->fx, fx));
 }
 
-static void note_job(struct taskserver *s, const struct ts_effect *fx, uint32_t kind)
+static void note_job(struct shard *s, const struct ts_effect *fx, uint32_t kind)
 {
-    struct session *c = peers_get(&s->clients, fx->peer);
+    struct session *c = peers_get(&s->server->clients, fx->peer);
     struct job_note note = {.req = fx->req >> 1, .job = fx->job};
     if (c)
         session_note(c, kind, &note, sizeof note);
 }
 
-void consumer_progress(struct taskserver *s, const struct ts_effect *fx)
+void consumer_progress(struct shard *s, const struct ts_effect *fx)
 {
     note_job(s, fx, NOTE_PROGRESS);
 }
 
-void consumer_result(struct taskserver *s, const struct ts_effect *fx)
+void consumer_result(struct shard *s, const struct ts_effect *fx)
 {
     note_job(s, fx, NOTE_RESULT);
 }
@@ -436,18 +455,20 @@ static void consumer_gone(struct session *s, int code, const char *why)
     s->joined = false;
     struct ts_event e = {.kind = TS_CLIENT_LEFT, .peer = s->peer};
     peers_remove(&s->server->clients, s->peer);
-    taskserver_step(s->server, &e);
+    if (!s->looking)
+        shard_step(s->shard, &e);
 }
 
 static session_message_fn *const on[SESSION_TAGS] = {
     [cx_Msg_submit_tag] = on_submit, [cx_Msg_cancel_tag] = on_cancel,   [cx_Msg_forget_tag] = on_forget,
     [cx_Msg_watch_tag] = on_watch,   [cx_Msg_unwatch_tag] = on_unwatch, [cx_Msg_list_tag] = on_list,
-    [cx_Msg_why_tag] = on_why,
+    [cx_Msg_why_tag] = on_why,       [cx_Msg_admin_tag] = on_admin,
 };
 
 const struct session_kind consumer_kind = {.name = "consumer",
                                            .bytes = sizeof(struct consumer_session),
                                            .hello = true,
+                                           .outputs = true,
                                            .outbox_share = 1,
                                            .streams_max = 256,
                                            .on = on,

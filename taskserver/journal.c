@@ -23,27 +23,34 @@ enum {
  * They change places, so no record is copied twice and none needs memory of its own. */
 struct journal {
     struct journal_config config;
-    char path[STATE_PATH_MAX], path_new[STATE_PATH_MAX];
+    char path[STATE_PATH_MAX], path_new[STATE_PATH_MAX]; /* of a compaction */
+    char path_other[STATE_PATH_MAX];                     /* of another state */
     uint64_t incarnation;
 
     /* The reactor's. */
     struct buf fill;
     uint64_t last;          /* lsn of the last record appended */
-    uint64_t told;          /* lsn last reported as held */
+    uint64_t told;          /* lsn last reported as held ... */
+    uint64_t told_gen;      /* ... and its generation */
+    uint64_t generation;    /* of what is appended now */
     uint64_t bytes;         /* of the file and all that is on its way to it */
     uint64_t compact_bytes; /* below this a compaction is not worth it */
     uint64_t snapshot_len;  /* of the snapshot at the file's head */
     uint64_t compact_from_us;
     bool compacting; /* from its start until its end has been told */
+    journal_rebuilt_fn *rebuilt;
+    void *rebuilt_ctx;
+    uint64_t rebuilt_gen;
 
     pthread_t thread, compactor;
     pthread_mutex_t lock; /* guards the following */
     pthread_cond_t more;  /* for the disk thread */
     pthread_cond_t less;  /* for a reactor that waits for room */
     struct buf queued;
-    uint64_t queued_lsn;
-    uint64_t held;
-    uint64_t end; /* of the file, after the last group or seal */
+    uint64_t queued_lsn, queued_gen;
+    uint64_t held, held_gen;
+    struct journal_rebuild *rebuild; /* owned; committed, and to be put in place */
+    uint64_t end;                    /* of the file, after the last group or seal */
     bool posted, stop;
     enum { COMPACT_NOT, COMPACT_READY, COMPACT_DONE, COMPACT_FAILED } compact; /* the new file's state */
 
@@ -52,6 +59,14 @@ struct journal {
     /* The disk thread's, and of open before it starts. */
     int fd;
     struct buf writing;
+};
+
+/* A whole file, in memory. */
+struct journal_rebuild {
+    struct journal *journal; /* borrowed */
+    struct buf file;
+    uint64_t lsn, records, snapshot_bytes;
+    uint64_t generation;
 };
 
 static void swap(struct buf *a, struct buf *b)
@@ -72,10 +87,10 @@ static void die(const struct journal *j, const char *what)
     _exit(JOURNAL_EXIT);
 }
 
-static void write_all(const struct journal *j, struct bytes data)
+static void write_all(const struct journal *j, int fd, struct bytes data)
 {
     while (data.len) {
-        ssize_t n = write(j->fd, data.data, data.len);
+        ssize_t n = write(fd, data.data, data.len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -101,14 +116,15 @@ static void post_news(struct journal *j, bool post)
         j->config.poster.post(j->config.poster.reactor, tell_news, j);
 }
 
-static void write_group(struct journal *j, uint64_t lsn)
+static void write_group(struct journal *j, uint64_t lsn, uint64_t generation)
 {
     journal_record_mark(j->writing.data, j->incarnation);
-    write_all(j, buf_bytes(&j->writing));
+    write_all(j, j->fd, buf_bytes(&j->writing));
     if (fdatasync(j->fd))
         die(j, "cannot sync");
     pthread_mutex_lock(&j->lock);
     j->held = lsn;
+    j->held_gen = generation;
     j->end += j->writing.len;
     bool post = news(j);
     pthread_mutex_unlock(&j->lock);
@@ -120,8 +136,8 @@ static void write_group(struct journal *j, uint64_t lsn)
 static void write_seal(struct journal *j, uint64_t lsn)
 {
     buf_clear(&j->writing);
-    journal_record_put(&j->writing, j->incarnation, lsn, true, (struct bytes){0});
-    write_all(j, buf_bytes(&j->writing));
+    journal_record_put(&j->writing, j->incarnation, lsn, JOURNAL_MARK, (struct bytes){0});
+    write_all(j, j->fd, buf_bytes(&j->writing));
     pthread_mutex_lock(&j->lock);
     j->end += j->writing.len;
     pthread_mutex_unlock(&j->lock);
@@ -158,24 +174,49 @@ static void finish_compaction(struct journal *j)
     post_news(j, post);
 }
 
+/* ---- The disk thread: another state's file takes the journal's place ---- */
+
+static void put_rebuilt(struct journal *j, struct journal_rebuild *r)
+{
+    int fd = open(j->path_other, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        die(j, "cannot make the file of another state");
+    write_all(j, fd, buf_bytes(&r->file));
+    if (fsync(fd) || rename(j->path_other, j->path) || state_sync_dir(j->config.dir))
+        die(j, "cannot put another state's file in place");
+    close(j->fd);
+    j->fd = fd;
+    pthread_mutex_lock(&j->lock);
+    j->end = r->file.len;
+    j->held = r->lsn;
+    j->held_gen = r->generation;
+    bool post = news(j);
+    pthread_mutex_unlock(&j->lock);
+    journal_rebuild_abandon(r);
+    post_news(j, post);
+}
+
 /* ---- The disk thread: its loop ---- */
 
 struct errand {
-    uint64_t lsn;
+    uint64_t lsn, generation;
     bool group, change;
+    struct journal_rebuild *rebuild;
 };
 
 /* Waits for something to do. False: stop, and all is written. */
 static bool next_errand(struct journal *j, struct errand *e)
 {
     pthread_mutex_lock(&j->lock);
-    while (!j->queued.len && j->compact != COMPACT_READY && !j->stop)
+    while (!j->queued.len && j->compact != COMPACT_READY && !j->rebuild && !j->stop)
         pthread_cond_wait(&j->more, &j->lock);
-    *e = (struct errand){j->queued_lsn, j->queued.len > 0, j->compact == COMPACT_READY};
+    *e = (struct errand){j->queued_lsn, j->queued_gen, j->queued.len > 0, j->compact == COMPACT_READY,
+                         j->rebuild};
+    j->rebuild = NULL;
     swap(&j->queued, &j->writing);
     pthread_cond_signal(&j->less);
     pthread_mutex_unlock(&j->lock);
-    return e->group || e->change;
+    return e->group || e->change || e->rebuild;
 }
 
 static bool nothing_waits(struct journal *j)
@@ -191,8 +232,10 @@ static void *disk_main(void *arg)
     struct journal *j = arg;
     struct errand e;
     while (next_errand(j, &e)) {
+        if (e.rebuild)
+            put_rebuilt(j, e.rebuild);
         if (e.group)
-            write_group(j, e.lsn);
+            write_group(j, e.lsn, e.generation);
         if (e.group && nothing_waits(j))
             write_seal(j, e.lsn);
         if (e.change)
@@ -267,6 +310,8 @@ static void compaction_over(struct journal *j, bool ok, uint64_t end)
     const struct compaction *c = &j->compaction;
     pthread_join(j->compactor, NULL);
     j->compacting = false;
+    if (!ok && atomic_load(&c->abandon))
+        return; /* another state has taken the journal's place */
     if (!ok) {
         log_error("the journal %s was not compacted: %s. It is used as it is", j->path, c->why);
         j->compact_bytes = 2 * j->bytes;
@@ -280,11 +325,20 @@ static void compaction_over(struct journal *j, bool ok, uint64_t end)
 
 /* ---- The reactor's side ---- */
 
+static void tell_rebuilt(struct journal *j, uint64_t generation)
+{
+    journal_rebuilt_fn *done = j->rebuilt;
+    if (!done || generation < j->rebuilt_gen)
+        return;
+    j->rebuilt = NULL;
+    done(j->rebuilt_ctx, j->rebuilt_gen);
+}
+
 static void tell_news(void *ctx)
 {
     struct journal *j = ctx;
     pthread_mutex_lock(&j->lock);
-    uint64_t lsn = j->held, end = j->end + j->queued.len;
+    uint64_t lsn = j->held, generation = j->held_gen, end = j->end + j->queued.len;
     bool over = j->compacting && (j->compact == COMPACT_DONE || j->compact == COMPACT_FAILED);
     bool ok = j->compact == COMPACT_DONE;
     j->posted = false;
@@ -292,20 +346,31 @@ static void tell_news(void *ctx)
     if (over)
         compaction_over(j, ok, end);
     journal_flush(j);
-    if (lsn <= j->told)
+    tell_rebuilt(j, generation);
+    if (lsn == j->told && generation == j->told_gen)
         return;
     j->told = lsn;
-    j->config.held(j->config.ctx, lsn);
+    j->told_gen = generation;
+    j->config.held(j->config.ctx, lsn, generation);
 }
 
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record)
 {
     must(lsn == j->last + 1);
-    must(record.len > 0 && record.len < JOURNAL_MARK);
+    must(record.len > 0 && record.len < JOURNAL_NOTE);
     size_t before = j->fill.len;
-    journal_record_put(&j->fill, j->incarnation, lsn, false, record);
+    journal_record_put(&j->fill, j->incarnation, lsn, 0, record);
     j->last = lsn;
     j->bytes += j->fill.len - before;
+}
+
+uint64_t journal_note(struct journal *j, struct bytes note)
+{
+    size_t before = j->fill.len;
+    must(note.len > 0 && note.len < JOURNAL_NOTE);
+    journal_record_put(&j->fill, j->incarnation, j->last, JOURNAL_NOTE, note);
+    j->bytes += j->fill.len - before;
+    return ++j->generation;
 }
 
 /* Hands over; wait: until there is room. */
@@ -320,6 +385,7 @@ static void flush(struct journal *j, bool wait)
         swap(&j->fill, &j->queued);
         buf_reset(&j->fill, KEPT_BYTES);
         j->queued_lsn = j->last;
+        j->queued_gen = j->generation;
         pthread_cond_signal(&j->more);
     }
     pthread_mutex_unlock(&j->lock);
@@ -328,6 +394,64 @@ static void flush(struct journal *j, bool wait)
 void journal_flush(struct journal *j)
 {
     flush(j, j->fill.len > JOURNAL_UNWRITTEN_MAX);
+}
+
+/* ---- Another state ---- */
+
+struct journal_rebuild *journal_rebuild_begin(struct journal *j, uint64_t lsn)
+{
+    struct journal_rebuild *r = calloc(1, sizeof *r);
+    must(r);
+    *r = (struct journal_rebuild){.journal = j, .lsn = lsn};
+    journal_header_put(&r->file, &(struct journal_header){0}); /* in its place; written in the end */
+    return r;
+}
+
+void journal_rebuild_add(struct journal_rebuild *r, struct bytes record)
+{
+    journal_record_put(&r->file, r->journal->incarnation, r->lsn, 0, record);
+    r->records++;
+}
+
+void journal_rebuild_abandon(struct journal_rebuild *r)
+{
+    if (r)
+        buf_free(&r->file);
+    free(r);
+}
+
+static void rebuild_end(struct journal_rebuild *r, struct bytes note)
+{
+    struct buf head = {0};
+    struct journal_header h = {r->journal->incarnation, r->lsn, r->records,
+                               r->file.len - JOURNAL_HEADER_BYTES};
+    journal_header_put(&head, &h);
+    must(head.len == JOURNAL_HEADER_BYTES);
+    memcpy(r->file.data, head.data, head.len);
+    buf_free(&head);
+    r->snapshot_bytes = h.snapshot_bytes;
+    journal_record_put(&r->file, r->journal->incarnation, r->lsn, JOURNAL_NOTE | JOURNAL_MARK, note);
+}
+
+void journal_rebuild_commit(struct journal_rebuild *r, struct bytes note, journal_rebuilt_fn *done, void *ctx)
+{
+    struct journal *j = r->journal;
+    must(!j->rebuilt);
+    rebuild_end(r, note);
+    j->rebuilt = done;
+    j->rebuilt_ctx = ctx;
+    j->rebuilt_gen = r->generation = ++j->generation;
+    j->last = r->lsn;
+    j->bytes = r->file.len;
+    j->snapshot_len = r->snapshot_bytes;
+    buf_clear(&j->fill);
+    if (j->compacting)
+        atomic_store(&j->compaction.abandon, true);
+    pthread_mutex_lock(&j->lock);
+    buf_clear(&j->queued);
+    j->rebuild = r;
+    pthread_cond_signal(&j->more);
+    pthread_mutex_unlock(&j->lock);
 }
 
 uint64_t journal_bytes(const struct journal *j)
@@ -405,6 +529,7 @@ static int load(struct journal *j, journal_replay_fn *replay, struct journal_fou
 static int open_file(struct journal *j, uint64_t incarnation, char *why)
 {
     unlink(j->path_new); /* of a compaction that did not come to its end */
+    unlink(j->path_other);
     j->fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC);
     if (j->fd < 0 && errno == ENOENT) {
         int code = create(j, incarnation, why);
@@ -452,19 +577,43 @@ int journal_open(const struct journal_config *config, uint64_t incarnation, jour
     j->compact_bytes = config->compact_bytes ? config->compact_bytes : JOURNAL_COMPACT_BYTES;
     snprintf(j->path, sizeof j->path, "%.4000s/journal", config->dir);
     snprintf(j->path_new, sizeof j->path_new, "%.4000s/journal.new", config->dir);
-    struct journal_found f;
+    snprintf(j->path_other, sizeof j->path_other, "%.4000s/journal.other", config->dir);
+    struct journal_found f = {0};
     int code = open_file(j, incarnation, why);
     if (!code)
         code = load(j, replay, &f, why);
     if (!code)
         code = start_disk(j, why);
     if (code) {
+        journal_found_free(&f);
         release(j);
         return code;
     }
     *out = j;
     *found = f;
     return 0;
+}
+
+/* ---- Reading only ---- */
+
+int journal_read(const char *dir, journal_replay_fn *replay, void *ctx, struct journal_found *found,
+                 char *why)
+{
+    char path[STATE_PATH_MAX], reason[STATE_WHY_MAX];
+    struct journal_header h;
+    uint64_t end;
+    snprintf(path, sizeof path, "%.4000s/journal", dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        snprintf(why, STATE_WHY_MAX, "cannot open the journal %.300s: %s", path, strerror(error));
+        return error == ENOENT ? CX_ENOTFOUND : CX_EIO;
+    }
+    int code = journal_scan(fd, UINT64_MAX, replay, ctx, &h, found, &end, reason);
+    if (code)
+        snprintf(why, STATE_WHY_MAX, "journal %.120s: %.380s", path, reason);
+    close(fd);
+    return code;
 }
 
 /* ---- Closing ---- */

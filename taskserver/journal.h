@@ -13,6 +13,10 @@
  * that is written and synced together begins with a MARK; a record of no data, which carries the last lsn, is
  * a MARK and nothing else, written behind a group when nothing follows it.
  *
+ * A record whose length has the NOTE bit is not for the state: whoever keeps the journal has left a note to
+ * itself (a replica its mark), in order among the records. It carries the last lsn; a start returns the last
+ * one.
+ *
  * So a start can tell what a record that does not check means. No MARK behind it: its group was never known
  * to be on disk, nothing of it was promised to anyone; it is a torn tail and is cut off. A MARK behind it: it
  * was on disk once and has been damaged since; the server refuses to start, names the offset, and deletes
@@ -29,12 +33,13 @@
 
 #include "base/bytes.h"
 #include "taskserver/state.h"
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
-#define JOURNAL_VERSION        1u
+#define JOURNAL_VERSION        2u
 #define JOURNAL_HEADER_BYTES   56u
 #define JOURNAL_RECORD_HEAD    20u
 #define JOURNAL_MARK           0x80000000u
+#define JOURNAL_NOTE           0x40000000u
 #define JOURNAL_COMPACT_BYTES  (64ull << 20) /* compaction is not worth it below this */
 #define JOURNAL_COMPACT_FACTOR 4u            /* ... nor below this many times the last snapshot */
 #define JOURNAL_EXIT           74            /* EX_IOERR: how the process ends when its disk fails */
@@ -52,9 +57,11 @@ struct journal_machine {
 };
 
 struct journal_config {
-    const char *dir;                       /* the state directory, locked; borrowed */
-    struct poster poster;                  /* from the disk thread to the reactor */
-    void (*held)(void *ctx, uint64_t lsn); /* on the reactor: the log up to lsn is on disk */
+    const char *dir;      /* in the state directory, which is locked; borrowed */
+    struct poster poster; /* from the disk thread to the reactor */
+    /* On the reactor: the log up to lsn is on disk, and so is everything else that was appended up to the
+     * call that gave this generation. */
+    void (*held)(void *ctx, uint64_t lsn, uint64_t generation);
     const struct journal_machine *machine; /* borrowed */
     void *ctx;                             /* of held, of replay, and of the machine's begin */
     uint64_t compact_bytes;                /* 0: JOURNAL_COMPACT_BYTES */
@@ -67,7 +74,9 @@ struct journal_found {
     uint64_t records;     /* replayed, snapshot and log */
     uint64_t bytes;
     uint64_t torn_bytes; /* cut off the end */
+    struct buf note;     /* owned (journal_found_free): the last one; empty when there is none */
 };
+void journal_found_free(struct journal_found *found);
 
 /* Is handed each record in order; false refuses it. */
 typedef bool journal_replay_fn(void *ctx, struct bytes record, uint64_t lsn);
@@ -78,8 +87,15 @@ typedef bool journal_replay_fn(void *ctx, struct bytes record, uint64_t lsn);
 int journal_open(const struct journal_config *config, uint64_t incarnation, journal_replay_fn *replay,
                  struct journal **out, struct journal_found *found, char *why);
 
+/* Replays what is in a directory's journal, without changing or making anything. CX_ENOTFOUND: there is none;
+ * otherwise as journal_open. */
+int journal_read(const char *dir, journal_replay_fn *replay, void *ctx, struct journal_found *found,
+                 char *why);
+
 /* Appends a record to what will be written. lsn is one more than the last. */
 void journal_append(struct journal *j, uint64_t lsn, struct bytes record);
+/* Appends a note, which takes the place of the last one. Returns the generation that begins with it. */
+uint64_t journal_note(struct journal *j, struct bytes note);
 /* Hands what was appended to the disk thread, if that has room; otherwise it goes with a later call, or by
  * itself when the thread has news. Cheap when there is nothing. */
 void journal_flush(struct journal *j);
@@ -90,6 +106,21 @@ void journal_flush(struct journal *j);
  * new file in the old one's place. Records are accepted all the while, and held later than usual only in that
  * last step: the time of one sync. While it lasts, the state is in memory twice. */
 void journal_compact(struct journal *j);
+
+/* ---- Another state: a new file that takes the journal's place ---- */
+
+struct journal_rebuild;
+typedef void journal_rebuilt_fn(void *ctx, uint64_t generation);
+
+/* Begins a file whose snapshot is the state at lsn. It is in memory until it is committed. */
+struct journal_rebuild *journal_rebuild_begin(struct journal *j, uint64_t lsn);
+void journal_rebuild_add(struct journal_rebuild *r, struct bytes record);
+void journal_rebuild_abandon(struct journal_rebuild *r);
+/* The journal is this file from here on, beginning with the note: records appended from now on follow it, and
+ * what was not written to the old file yet is dropped. done, on the reactor: it is in place, on disk. A crash
+ * before leaves the old file, whole. One at a time. */
+void journal_rebuild_commit(struct journal_rebuild *r, struct bytes note, journal_rebuilt_fn *done,
+                            void *ctx);
 
 uint64_t journal_bytes(const struct journal *j);
 

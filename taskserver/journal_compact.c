@@ -35,7 +35,7 @@ static void emit(void *ctx, struct bytes record)
     struct compaction *c = ctx;
     if (c->error || atomic_load(&c->abandon))
         return;
-    journal_record_put(&c->chunk, c->incarnation, c->lsn, false, record);
+    journal_record_put(&c->chunk, c->incarnation, c->lsn, 0, record);
     c->records++;
     if (c->chunk.len >= CHUNK_BYTES)
         write_chunk(c);
@@ -61,7 +61,7 @@ static bool failed(struct compaction *c)
     return c->error || atomic_load(&c->abandon);
 }
 
-static bool write_state(struct compaction *c, void *state)
+static bool write_state(struct compaction *c, void *state, struct bytes note)
 {
     buf_reserve(&c->chunk, JOURNAL_HEADER_BYTES);
     memset(c->chunk.data, 0, JOURNAL_HEADER_BYTES);
@@ -70,6 +70,9 @@ static bool write_state(struct compaction *c, void *state)
     write_chunk(c);
     c->snapshot_bytes = c->bytes - JOURNAL_HEADER_BYTES;
     write_header(c);
+    if (note.len)
+        journal_record_put(&c->chunk, c->incarnation, c->lsn, JOURNAL_NOTE, note);
+    write_chunk(c);
     return !failed(c);
 }
 
@@ -84,16 +87,15 @@ static bool replay(void *ctx, struct bytes record, uint64_t lsn)
     return !atomic_load(&r->c->abandon) && r->c->machine->replay(r->state, record, lsn);
 }
 
-static bool read_state(struct compaction *c, void *state)
+static bool read_state(struct compaction *c, void *state, struct journal_found *found)
 {
     struct replaying r = {c, state};
     struct journal_header h;
-    struct journal_found found;
     uint64_t end;
-    int code = journal_scan(c->from, c->limit, replay, &r, &h, &found, &end, c->why);
+    int code = journal_scan(c->from, c->limit, replay, &r, &h, found, &end, c->why);
     if (failed(c) || code)
         return false;
-    if (end == c->limit && found.lsn == c->lsn)
+    if (end == c->limit && found->lsn == c->lsn)
         return true;
     snprintf(c->why, sizeof c->why, "the file is damaged at offset %llu", (unsigned long long)end);
     return false;
@@ -113,9 +115,11 @@ static bool open_files(struct compaction *c)
 bool compaction_run(struct compaction *c)
 {
     c->copied = c->limit;
+    struct journal_found found = {0};
     void *state = c->machine->begin(c->ctx);
-    bool ok = open_files(c) && read_state(c, state) && write_state(c, state);
+    bool ok = open_files(c) && read_state(c, state, &found) && write_state(c, state, buf_bytes(&found.note));
     c->machine->end(state);
+    journal_found_free(&found);
     return ok;
 }
 

@@ -50,6 +50,13 @@ int journal_header_get(struct bytes data, struct journal_header *h, char *why)
     return 0;
 }
 
+void journal_found_free(struct journal_found *found)
+{
+    buf_free(&found->note);
+}
+
+#define FLAGS (JOURNAL_MARK | JOURNAL_NOTE)
+
 /* The sum of a record: its data's, seeded by that of length (with the mark) and lsn. */
 static uint64_t record_sum(const uint8_t *length_and_lsn, struct bytes data, uint64_t incarnation)
 {
@@ -62,11 +69,12 @@ static void store64(uint8_t *p, uint64_t v)
         p[i] = (uint8_t)(v >> 8 * i);
 }
 
-void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, bool mark, struct bytes record)
+void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, uint32_t flags,
+                        struct bytes record)
 {
     buf_reserve(b, JOURNAL_RECORD_HEAD + record.len);
     size_t head = b->len;
-    put_u32(b, (uint32_t)record.len | (mark ? JOURNAL_MARK : 0));
+    put_u32(b, (uint32_t)record.len | flags);
     put_u64(b, lsn);
     put_u64(b, record_sum(b->data + head, record, incarnation));
     buf_add(b, record.data, record.len);
@@ -75,7 +83,7 @@ void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, bool 
 void journal_record_mark(uint8_t *head, uint64_t incarnation)
 {
     struct reader r = {head, head + 4, false};
-    size_t len = get_u32(&r) & ~JOURNAL_MARK;
+    size_t len = get_u32(&r) & ~FLAGS;
     head[3] |= 0x80;
     store64(head + 12, record_sum(head, bytes_of(head + JOURNAL_RECORD_HEAD, len), incarnation));
 }
@@ -94,7 +102,7 @@ struct scan {
 
 struct found_record {
     uint64_t lsn;
-    bool mark;
+    bool mark, note;
     struct bytes data; /* borrowed until the next look */
 };
 
@@ -142,7 +150,7 @@ static bool scan_record(struct scan *s, uint64_t at, uint64_t lsn_min, uint64_t 
     struct reader r = {head, head + JOURNAL_RECORD_HEAD, false};
     uint32_t length = get_u32(&r);
     uint64_t lsn = get_u64(&r), sum = get_u64(&r);
-    size_t len = length & ~JOURNAL_MARK;
+    size_t len = length & ~FLAGS;
     if (lsn < lsn_min || lsn > lsn_max || len > s->size - at - JOURNAL_RECORD_HEAD)
         return false;
     head = scan_at(s, at, JOURNAL_RECORD_HEAD + len);
@@ -151,7 +159,7 @@ static bool scan_record(struct scan *s, uint64_t at, uint64_t lsn_min, uint64_t 
     struct bytes data = {head + JOURNAL_RECORD_HEAD, len};
     if (sum != record_sum(head, data, s->incarnation))
         return false;
-    *out = (struct found_record){lsn, (length & JOURNAL_MARK) != 0, data};
+    *out = (struct found_record){lsn, (length & JOURNAL_MARK) != 0, (length & JOURNAL_NOTE) != 0, data};
     return true;
 }
 
@@ -209,14 +217,18 @@ static int scan_log(struct scan *s, journal_replay_fn *replay, void *ctx, struct
 {
     struct found_record rec;
     while (scan_record(s, *end, found->lsn, found->lsn + 1, &rec)) {
-        bool seal = rec.lsn == found->lsn;
-        if (seal && (!rec.mark || rec.data.len))
+        bool seal = rec.lsn == found->lsn && !rec.data.len && rec.mark;
+        if (rec.note && rec.lsn == found->lsn) {
+            buf_clear(&found->note);
+            buf_add(&found->note, rec.data.data, rec.data.len);
+        } else if (rec.note || (!seal && rec.lsn == found->lsn))
             return refuse(why, "the record at offset %llu repeats number %llu. " NEXT_STEP,
                           (unsigned long long)*end, (unsigned long long)rec.lsn);
-        if (!seal && !replay(ctx, rec.data, rec.lsn))
+        bool record = !seal && !rec.note;
+        if (record && !replay(ctx, rec.data, rec.lsn))
             return refuse(why, "record %llu, at offset %llu, does not fit the state. " NEXT_STEP,
                           (unsigned long long)rec.lsn, (unsigned long long)*end);
-        found->records += !seal;
+        found->records += record;
         found->lsn = rec.lsn;
         *end += JOURNAL_RECORD_HEAD + rec.data.len;
     }
@@ -236,7 +248,7 @@ static int scan_marks(struct scan *s, journal_replay_fn *replay, void *ctx, stru
         uint64_t mark;
         if (!scan_mark(s, *end, found->lsn, &mark, &rec))
             return 0;
-        if (rec.lsn > found->lsn + (rec.data.len > 0))
+        if (rec.lsn > found->lsn + (rec.data.len > 0 && !rec.note))
             return refuse(
                 why,
                 "it is damaged at offset %llu, where record %llu should be: it was on disk once, since "
@@ -254,6 +266,7 @@ static int scan_all(struct scan *s, journal_replay_fn *replay, void *ctx, struct
     if (code)
         return code;
     s->incarnation = h->incarnation;
+    buf_free(&found->note);
     *found = (struct journal_found){.incarnation = h->incarnation, .lsn = h->base};
     *end = JOURNAL_HEADER_BYTES;
     if ((code = scan_snapshot(s, h, replay, ctx, end, why)))

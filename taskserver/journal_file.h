@@ -15,8 +15,9 @@ void journal_header_put(struct buf *b, const struct journal_header *h);
 /* CX_EFAILED with why when it is not a journal, of another version, or damaged. */
 int journal_header_get(struct bytes data, struct journal_header *h, char *why);
 
-/* Appends a record with its head to b. */
-void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, bool mark, struct bytes record);
+/* Appends a record with its head to b. flags: JOURNAL_MARK, JOURNAL_NOTE. */
+void journal_record_put(struct buf *b, uint64_t incarnation, uint64_t lsn, uint32_t flags,
+                        struct bytes record);
 /* Sets the MARK in the record whose head is at `head`. */
 void journal_record_mark(uint8_t *head, uint64_t incarnation);
 

@@ -31,9 +31,9 @@ static int producer_joined(struct session *s, const cx_Hello *hello, char *why)
     joined.u.joined.arch = p->arch;
     joined.u.joined.threads = hello->threads;
     log_info("producer %s joined: %s, %u threads (number %u)", s->name, p->arch, hello->threads, s->peer);
-    taskserver_step(s->server, &joined);
+    shard_step(s->shard, &joined);
     struct ts_event window = {.kind = TS_PRODUCER_WINDOW, .peer = s->peer, .u.window = hello->window};
-    taskserver_step(s->server, &window);
+    shard_step(s->shard, &window);
     return 0;
 }
 
@@ -41,7 +41,7 @@ static int on_window(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_PRODUCER_WINDOW, .peer = s->peer, .u.window = m->body.window.grants};
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     return 0;
 }
 
@@ -49,7 +49,7 @@ static int on_commits(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_COMMITS, .peer = s->peer, .u.batch = m->body.commits.records};
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     return 0;
 }
 
@@ -57,7 +57,7 @@ static int on_holds(struct session *s, const cx_Msg *m, char *why)
 {
     (void)why;
     struct ts_event e = {.kind = TS_PRODUCER_HOLDS, .peer = s->peer, .u.batch = m->body.holds.records};
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
     return 0;
 }
 
@@ -78,7 +78,7 @@ static void producer_leave(struct session *s, const char *why)
     s->joined = false;
     struct ts_event e = {.kind = TS_PRODUCER_LEFT, .peer = s->peer};
     peers_remove(&s->server->producers, s->peer);
-    taskserver_step(s->server, &e);
+    shard_step(s->shard, &e);
 }
 
 static int on_leave(struct session *s, const cx_Msg *m, char *why)
@@ -111,9 +111,9 @@ const struct session_kind producer_kind = {.name = "producer",
 
 /* ---- Down: effects to messages ---- */
 
-void producer_grant(struct taskserver *s, const struct ts_effect *fx)
+void producer_grant(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     if (p)
         session_grant(p, ts_effect_data(&s->fx, fx));
 }
@@ -131,9 +131,9 @@ static const uint8_t *module_of(const struct ts_job_info *job, const char *arch)
     return any;
 }
 
-void producer_job(struct taskserver *s, const struct ts_effect *fx)
+void producer_job(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     struct ts_job_info job;
     if (!p || !ts_job_find(s->ts, fx->job, &job))
         return;
@@ -152,10 +152,10 @@ void producer_job(struct taskserver *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_job_gone(struct taskserver *s, const struct ts_effect *fx)
+void producer_job_gone(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
-    taskserver_log_end(s, fx->job);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
+    shard_log_end(s, fx->job);
     if (!p)
         return;
     struct id_bytes id = id_bytes(fx->job);
@@ -164,9 +164,9 @@ void producer_job_gone(struct taskserver *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_bound(struct taskserver *s, const struct ts_effect *fx)
+void producer_bound(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     if (!p)
         return;
     struct id_bytes id = id_bytes(fx->job);
@@ -175,17 +175,17 @@ void producer_bound(struct taskserver *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_hungry(struct taskserver *s, const struct ts_effect *fx)
+void producer_hungry(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     cx_Msg m = {.which_body = cx_Msg_hungry_tag};
     if (p)
         session_say(p, &m);
 }
 
-void producer_revoke(struct taskserver *s, const struct ts_effect *fx)
+void producer_revoke(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     if (!p)
         return;
     struct id_bytes job = id_bytes(fx->job), task = id_bytes(fx->task);
@@ -194,13 +194,13 @@ void producer_revoke(struct taskserver *s, const struct ts_effect *fx)
     session_say(p, &m);
 }
 
-void producer_fault(struct taskserver *s, const struct ts_effect *fx)
+void producer_fault(struct shard *s, const struct ts_effect *fx)
 {
-    struct session *p = peers_get(&s->producers, fx->peer);
+    struct session *p = peers_get(&s->server->producers, fx->peer);
     char why[RPC_WHY_MAX];
     if (!p || p->closing)
         return;
-    msg_str(why, sizeof why, text_clean(&s->scratch, ts_effect_data(&s->fx, fx), sizeof why - 1));
+    msg_str(why, sizeof why, text_clean(&s->server->scratch, ts_effect_data(&s->fx, fx), sizeof why - 1));
     log_warn("producer %s: fault: %s", p->name, why);
     session_close(p, fx->code ? fx->code : CX_EPROTO, why);
 }

@@ -21,81 +21,34 @@ uint64_t taskserver_now(const struct taskserver *s)
     return clock_us() + s->epoch_us;
 }
 
-/* The core's time as the runtime's. */
-static uint64_t monotonic(const struct taskserver *s, uint64_t core_us)
+struct shard *taskserver_shard(struct taskserver *s, struct id id)
 {
-    if (core_us == UINT64_MAX)
-        return UINT64_MAX;
-    return core_us > s->epoch_us ? core_us - s->epoch_us : 0;
+    for (size_t i = 0; i < s->shards; i++)
+        if (id_equal(s->shard[i].id, id))
+            return &s->shard[i];
+    return NULL;
 }
 
-/* ---- Events and effects ---- */
-
-static void log_record(struct taskserver *s, const struct ts_effect *fx)
+/* What they are in the task table goes with it, so they leave it here, before the streams are gone. */
+void taskserver_close(struct taskserver *s, const struct shard *shard, const char *why)
 {
-    s->logged = fx->lsn;
-    if (s->journal)
-        journal_append(s->journal, fx->lsn, ts_effect_data(&s->fx, fx));
-}
-
-static effect_fn *const effects[] = {
-    [TS_FX_GRANT] = producer_grant,   [TS_FX_JOB] = producer_job,       [TS_FX_JOB_GONE] = producer_job_gone,
-    [TS_FX_BOUND] = producer_bound,   [TS_FX_HUNGRY] = producer_hungry, [TS_FX_REVOKE] = producer_revoke,
-    [TS_FX_FAULT] = producer_fault,   [TS_FX_REPLY] = consumer_reply,   [TS_FX_PROGRESS] = consumer_progress,
-    [TS_FX_RESULT] = consumer_result, [TS_FX_LOG] = log_record,
-};
-
-static void step(struct taskserver *s, struct ts_event *event)
-{
-    event->now_us = taskserver_now(s);
-    ts_effects_clear(&s->fx);
-    ts_step(s->ts, event, &s->fx);
-    for (size_t i = 0; i < s->fx.n; i++) {
-        must(s->fx.fx[i].kind < sizeof effects / sizeof effects[0]);
-        effects[s->fx.fx[i].kind](s, &s->fx.fx[i]);
+    for (struct session *p = s->sessions; p; p = p->next) {
+        if (p->shard != shard || !p->joined)
+            continue;
+        p->joined = false;
+        peers_remove(p->kind == &producer_kind ? &s->producers : &s->clients, p->peer);
+        session_close(p, CX_ENONET, why);
     }
-}
-
-/* Without a journal, the log is as durable as configured as soon as it is written. */
-void taskserver_step(struct taskserver *s, struct ts_event *event)
-{
-    uint64_t before = s->logged;
-    step(s, event);
-    while (!s->journal && s->logged != before) {
-        before = s->logged;
-        struct ts_event held = {.kind = TS_HELD, .u.lsn = before};
-        step(s, &held);
-    }
-}
-
-static void on_held(void *ctx, uint64_t lsn)
-{
-    struct taskserver *s = ctx;
-    struct ts_event held = {.kind = TS_HELD, .u.lsn = lsn};
-    taskserver_step(s, &held);
-}
-
-void taskserver_log_end(struct taskserver *s, struct id id)
-{
-    static const char *const states[] = {"running", "done", "failed", "cancelled"};
-    struct ts_job_info job;
-    char hex[ID_HEX_MAX];
-    if (id_equal(id, s->job_ended) || !ts_job_find(s->ts, id, &job) || job.state == TS_JOB_RUNNING)
-        return;
-    s->job_ended = id;
-    id_hex(id, hex);
-    struct bytes reason = text_clean(&s->scratch, job.reason, 500);
-    log_info("job %s %s: %" PRIu64 " tasks in %.3f s%s%.*s", hex, states[job.state], job.executed,
-             (double)(job.ended_us - job.submitted_us) / 1e6, reason.len ? ": " : "", (int)reason.len,
-             (const char *)reason.data);
+    if (s->peering)
+        peering_close(s->peering, shard);
 }
 
 /* ---- What is due ---- */
 
-static void touch_blobs(struct taskserver *s, uint64_t now_us)
+static void touch_blobs(struct taskserver *s, const struct ts *ts, uint64_t now_us)
 {
     struct ts_job_info job;
-    for (uint64_t cursor = 0; ts_job_next(s->ts, &cursor, &job);) {
+    for (uint64_t cursor = 0; ts_job_next(ts, &cursor, &job);) {
         if (job.state != TS_JOB_RUNNING)
             continue;
         for (uint32_t i = 0; i < job.modules; i++)
@@ -110,26 +63,32 @@ static void sweep(struct taskserver *s, uint64_t now_us)
     if (now_us < s->sweep_us)
         return;
     s->sweep_us = now_us + (s->config.blob_ttl_us < SWEEP_US ? s->config.blob_ttl_us : SWEEP_US);
-    touch_blobs(s, taskserver_now(s));
+    for (size_t i = 0; i < s->shards; i++)
+        touch_blobs(s, s->shard[i].ts, taskserver_now(s));
     blobs_expire(s->blobs, taskserver_now(s));
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* Does what is due; returns when to come again. */
 static uint64_t do_due(struct taskserver *s)
 {
-    if (ts_due(s->ts) <= taskserver_now(s)) {
-        struct ts_event tick = {.kind = TS_TICK};
-        taskserver_step(s, &tick);
-    }
-    uint64_t now = clock_us(), next = monotonic(s, ts_due(s->ts));
-    uint64_t broker = s->registration ? registration_tick(s->registration, now) : UINT64_MAX;
+    uint64_t now = clock_us(), next = UINT64_MAX;
+    for (size_t i = 0; i < s->shards; i++)
+        next = earlier(next, shard_turn(&s->shard[i]));
+    if (s->sibling)
+        next = earlier(next, sibling_tick(s->sibling, now));
+    if (s->peering)
+        next = earlier(next, peering_tick(s->peering, now));
+    if (s->fetch)
+        next = earlier(next, blobfetch_tick(s->fetch, now));
+    if (s->registration)
+        next = earlier(next, registration_tick(s->registration, now));
     sweep(s, now);
-    if (s->journal) {
-        journal_compact(s->journal);
-        journal_flush(s->journal);
-    }
-    next = next < broker ? next : broker;
-    return next < s->sweep_us ? next : s->sweep_us;
+    return earlier(next, s->sweep_us);
 }
 
 /* ---- Stopping ---- */
@@ -145,8 +104,8 @@ static bool all_read(const struct taskserver *s)
 /* What was asked and is on disk is answered, then every stream is told that the server goes. */
 static void finish(struct taskserver *s)
 {
-    if (s->journal)
-        journal_stop(s->journal);
+    for (size_t i = 0; i < s->shards; i++)
+        shard_stop(&s->shard[i]);
     uint64_t until = clock_us() + DISK_US;
     while (blobs_syncing(s->blobs) && clock_us() < until)
         rpc_run(s->rpc, until, NULL, NULL);
@@ -156,12 +115,21 @@ static void finish(struct taskserver *s)
         session_close(p, CX_ENONET, "the server is stopping");
     if (s->registration)
         registration_stop(s->registration);
+    if (s->sibling)
+        sibling_stop(s->sibling);
+    if (s->peering)
+        peering_stop(s->peering);
+    if (s->fetch)
+        blobfetch_stop(s->fetch);
     for (until = clock_us() + GOODBYE_US; s->sessions && clock_us() < until;)
         rpc_run(s->rpc, until, NULL, NULL);
-    struct ts_stats st;
-    ts_stats(s->ts, &st);
-    log_info("stopped: %" PRIu64 " jobs and %" PRIu64 " tasks %s", st.jobs, st.tasks,
-             s->journal ? "are in the journal" : "are gone, as there is no journal");
+    for (size_t i = 0; i < s->shards; i++) {
+        struct ts_stats st;
+        ts_stats(s->shard[i].ts, &st);
+        log_info("stopped: shard %s: %" PRIu64 " jobs and %" PRIu64 " tasks %s", s->shard[i].name, st.jobs,
+                 st.tasks,
+                 s->shard[i].journal ? "are in the journal" : "are gone from here, as there is no journal");
+    }
 }
 
 void taskserver_stop(void *server)
@@ -187,112 +155,124 @@ static void post(void *rpc, void (*fn)(void *), void *ctx)
     rpc_post(rpc, fn, ctx);
 }
 
-static bool replay(void *ctx, struct bytes record, uint64_t lsn)
+static int open_sibling(struct taskserver *s, char *why)
+{
+    if (!s->config.broker) {
+        snprintf(why, STATE_WHY_MAX, "--sibling wants --broker too: it is the pair's witness");
+        return CX_EINVAL;
+    }
+    return sibling_new(s, s->config.sibling, &s->sibling, why);
+}
+
+static int open_shards(struct taskserver *s, char *why)
+{
+    const char *name[SHARDS_MAX] = {s->config.me->self.name, s->sibling ? sibling_name(s->sibling) : NULL};
+    for (int code; s->shards < SHARDS_MAX && name[s->shards];) {
+        struct shard *shard = &s->shard[s->shards];
+        code = shard_open(shard, s, name[s->shards], s->shards == 0, why);
+        s->shards++; /* so that it is freed */
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+static void blob_came(void *ctx, const uint8_t *sha256)
 {
     struct taskserver *s = ctx;
-    return ts_replay(s->ts, record, lsn);
+    for (size_t i = 0; i < s->shards; i++)
+        if (s->shard[i].replica)
+            shard_blob(&s->shard[i], sha256);
+    blob_came_for_streams(s);
 }
 
-/* Compaction's own core, on its own thread. */
-static void *machine_begin(void *ctx)
+static void blob_late(void *ctx, const uint8_t *sha256)
 {
-    const struct taskserver *s = ctx;
-    return ts_new(&s->config.core);
+    blob_late_for_streams(ctx, sha256);
 }
-static bool machine_replay(void *ts, struct bytes record, uint64_t lsn)
-{
-    return ts_replay(ts, record, lsn);
-}
-static void machine_snapshot(const void *ts, void (*emit)(void *ctx, struct bytes record), void *ctx)
-{
-    ts_snapshot(ts, emit, ctx);
-}
-static void machine_end(void *ts)
-{
-    ts_free(ts);
-}
-static const struct journal_machine machine = {machine_begin, machine_replay, machine_snapshot, machine_end};
 
-static int open_journal(struct taskserver *s, struct poster poster, char *why)
+static uint64_t store_now(void *ctx)
 {
-    struct journal_config config = {.dir = s->config.state,
-                                    .poster = poster,
-                                    .held = on_held,
-                                    .machine = &machine,
-                                    .ctx = s,
-                                    .compact_bytes = s->config.compact};
-    struct journal_found found;
-    uint64_t from = clock_us();
-    int code = journal_open(&config, s->incarnation, replay, &s->journal, &found, why);
-    if (code)
-        return code;
-    struct ts_stats st;
-    ts_stats(s->ts, &st);
-    s->incarnation = found.incarnation;
-    s->logged = found.lsn;
-    log_info("journal: %" PRIu64 " records, %" PRIu64 " bytes: %" PRIu64 " jobs, %" PRIu64
-             " tasks, replayed in %.1f ms",
-             found.records, found.bytes, st.jobs, st.tasks, (double)(clock_us() - from) / 1e3);
-    return 0;
+    return taskserver_now(ctx);
+}
+
+struct blobfetch *taskserver_fetch(struct taskserver *s)
+{
+    return blobfetch_new(&(struct blobfetch_config){.rpc = s->rpc,
+                                                    .me = s->config.me,
+                                                    .blobs = s->blobs,
+                                                    .now = store_now,
+                                                    .ready = blob_came,
+                                                    .late = blob_late,
+                                                    .ctx = s});
+}
+
+bool taskserver_brings(const struct taskserver *s, const uint8_t *sha256)
+{
+    return (s->fetch && blobfetch_wanted(s->fetch, sha256)) ||
+           (s->peering && peering_brings(s->peering, sha256));
 }
 
 static int open_state(struct taskserver *s, char *why)
 {
-    struct poster poster = {post, s->rpc};
+    s->poster = (struct poster){post, s->rpc};
     struct blobs_config blobs = {.dir = s->config.state,
-                                 .poster = poster,
+                                 .poster = s->poster,
                                  .blob_max = BLOB_BYTES_MAX,
                                  .total_max = s->config.blobs_max,
                                  .ttl_us = s->config.blob_ttl_us};
-    int code = state_lock(s->config.state, &s->lock, why);
-    if (!code && s->config.journal)
-        code = open_journal(s, poster, why);
-    if (code)
-        return code;
-    if (ts_now(s->ts) > taskserver_now(s)) /* the machine's clock has been set back since */
-        s->epoch_us += ts_now(s->ts) - taskserver_now(s);
     s->started_us = taskserver_now(s);
-    ts_replayed(s->ts, s->started_us);
-    return blobs_open(&blobs, s->started_us, &s->blobs, why);
+    int code = state_lock(s->config.state, &s->lock, why);
+    if (!code)
+        code = blobs_open(&blobs, s->started_us, &s->blobs, why);
+    if (!code && s->config.sibling)
+        code = open_sibling(s, why);
+    if (!code && s->sibling) {
+        s->fetch = taskserver_fetch(s);
+        blobfetch_address(s->fetch, sibling_address(s->sibling));
+    }
+    if (!code && s->config.broker)
+        s->peering = peering_new(s);
+    if (!code && s->sibling)
+        peering_know(s->peering, sibling_name(s->sibling), sibling_address(s->sibling));
+    return code ? code : open_shards(s, why);
 }
 
 static int listen_on(struct taskserver *s, char *why)
 {
     static const struct session_kind *const kinds[] = {&producer_kind, &consumer_kind, &blob_kind};
-    unsigned consumers = 1u << ROLE_CONSUMER | 1u << ROLE_ADMIN, producers = 1u << ROLE_PRODUCER;
+    unsigned consumers = 1u << ROLE_CONSUMER | 1u << ROLE_ADMIN, producers = 1u << ROLE_PRODUCER,
+             servers = 1u << ROLE_SERVER;
     for (int i = 0; i < 3; i++)
         s->services[i] = (struct session_service){s, kinds[i]};
     const struct rpc_service services[] = {
         {"/cx.TaskServer/Produce", producers, &session_handler, &s->services[0]},
         {"/cx.TaskServer/Consume", consumers, &session_handler, &s->services[1]},
-        {"/cx.TaskServer/Blobs", producers | consumers, &session_handler, &s->services[2]},
+        {"/cx.TaskServer/Blobs", producers | consumers | servers, &session_handler, &s->services[2]},
+        {"/cx.TaskServer/Peer", servers, &peering_handler, s->peering},
+        {"/cx.TaskServer/Replicate", servers, &sibling_handler, s->sibling},
     };
+    size_t n = s->sibling ? SERVICES : s->peering ? SERVICES - 1 : SERVICES - 2;
     memcpy(s->rpc_services, services, sizeof services);
     char text[RPC_WHY_MAX] = "";
-    int code = rpc_listen(s->rpc, s->config.listen, s->config.me, s->rpc_services, 3, &s->port, text);
+    int code = rpc_listen(s->rpc, s->config.listen, s->config.me, s->rpc_services, n, &s->port, text);
     if (code)
         snprintf(why, STATE_WHY_MAX, "%.100s: %s", s->config.listen, text);
     return code;
 }
 
-/* What the broker tells others, unless --advertise says better: the host of --listen, or this machine's name
- * where that is all of its addresses; and the port that was bound. */
-static void own_address(const struct taskserver *s, char *out, size_t max)
+/* What others are told, unless --advertise says better: the host of --listen, or this machine's name where
+ * that is all of its addresses; and the port that was bound. Then the sibling's. */
+static void set_addresses(struct taskserver *s)
 {
-    char host[256] = "";
+    char host[256] = "", own[300];
     const char *colon = strrchr(s->config.listen, ':');
     snprintf(host, sizeof host, "%.*s", colon ? (int)(colon - s->config.listen) : 0, s->config.listen);
     if (!host[0] || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0)
         gethostname(host, sizeof host - 1);
-    snprintf(out, max, "%s:%d", host, s->port);
-}
-
-static void start_registration(struct taskserver *s)
-{
-    char address[300];
-    own_address(s, address, sizeof address);
-    s->registration =
-        registration_new(s, s->config.broker, s->config.advertise ? s->config.advertise : address);
+    snprintf(own, sizeof own, "%s:%d", host, s->port);
+    snprintf(s->addresses, sizeof s->addresses, "%s%s%s", s->config.advertise ? s->config.advertise : own,
+             s->sibling ? "," : "", s->sibling ? sibling_address(s->sibling) : "");
 }
 
 int taskserver_start(const struct taskserver_config *config, struct taskserver **out, char *why)
@@ -302,8 +282,6 @@ int taskserver_start(const struct taskserver_config *config, struct taskserver *
     s->config = *config;
     s->lock = -1;
     s->epoch_us = clock_wall_us() - clock_us();
-    random_bytes(&s->incarnation, sizeof s->incarnation);
-    s->ts = ts_new(&config->core);
     int code = rpc_new(&s->rpc);
     if (code)
         snprintf(why, STATE_WHY_MAX, "cannot start the RPC runtime");
@@ -315,8 +293,9 @@ int taskserver_start(const struct taskserver_config *config, struct taskserver *
         taskserver_free(s);
         return code;
     }
+    set_addresses(s);
     if (config->broker)
-        start_registration(s);
+        s->registration = registration_new(s, config->broker, s->addresses);
     *out = s;
     return 0;
 }
@@ -327,15 +306,17 @@ void taskserver_free(struct taskserver *s)
         return;
     if (s->blobs)
         blobs_stop(s->blobs);
-    if (s->journal && !s->stopping)
-        journal_stop(s->journal);
+    for (size_t i = 0; i < s->shards && !s->stopping; i++)
+        shard_stop(&s->shard[i]);
     s->stopping = true;
     rpc_free(s->rpc); /* streams and posts still use what follows */
-    journal_free(s->journal);
+    for (size_t i = 0; i < s->shards; i++)
+        shard_free(&s->shard[i]);
+    sibling_free(s->sibling);
+    peering_free(s->peering);
+    blobfetch_free(s->fetch);
     blobs_free(s->blobs);
     registration_free(s->registration);
-    ts_effects_free(&s->fx);
-    ts_free(s->ts);
     peers_free(&s->producers);
     peers_free(&s->clients);
     buf_free(&s->scratch);

@@ -184,9 +184,36 @@ static void say_welcome(struct session *s)
     m.body.welcome.version = PROTOCOL_VERSION;
     m.body.welcome.software = bytes_str("cx-taskserver " CX_VERSION);
     m.body.welcome.network = bytes_str(s->server->config.network);
-    m.body.welcome.incarnation = s->server->incarnation;
+    m.body.welcome.incarnation = s->shard->incarnation;
     m.body.welcome.heartbeat_ms = 500;
+    struct id_bytes shard = id_bytes(s->shard->id);
+    m.body.welcome.shard = id_view(&shard);
+    m.body.welcome.addresses = bytes_str(s->server->addresses);
     session_say(s, &m);
+}
+
+/* Whom the stream is for: who was asked for, or, when that is left to us, our own shard before the sibling's.
+ */
+static int session_bind(struct session *s, const cx_Hello *hello, char *why)
+{
+    struct taskserver *server = s->server;
+    struct id wanted = hello->shard.len ? id_of(hello->shard) : (struct id){0};
+    for (size_t i = 0; i < server->shards; i++) {
+        struct shard *shard = &server->shard[i];
+        bool fits = !hello->shard.len || id_equal(wanted, shard->id);
+        if (fits && (s->kind->outputs ? shard->open : shard->serves)) {
+            s->shard = shard;
+            return 0;
+        }
+    }
+    if (s->role == ROLE_ADMIN && !hello->shard.len) {
+        s->shard = &server->shard[0];
+        s->looking = true;
+        return 0;
+    }
+    const struct shard *asked = hello->shard.len ? taskserver_shard(server, wanted) : &server->shard[0];
+    snprintf(why, RPC_WHY_MAX, "not the primary of shard %s", asked ? asked->name : "that was asked for");
+    return CX_ENONET;
 }
 
 static int session_hello(struct session *s, const cx_Msg *m, char *why)
@@ -204,8 +231,11 @@ static int session_hello(struct session *s, const cx_Msg *m, char *why)
                  PROTOCOL_VERSION, s->kind->name, hello->version);
         return CX_EVERSION;
     }
+    int code = session_bind(s, hello, why);
+    if (code)
+        return code;
     say_welcome(s); /* before what joining causes; an error overtakes it */
-    int code = s->kind->joined ? s->kind->joined(s, hello, why) : 0;
+    code = s->kind->joined ? s->kind->joined(s, hello, why) : 0;
     s->joined = code == 0;
     return code;
 }
@@ -224,6 +254,10 @@ static int session_dispatch(struct session *s, const cx_Msg *m, char *why)
                  role_name(s->role));
         return CX_EPROTO;
     }
+    if (s->looking && m->which_body != cx_Msg_list_tag && m->which_body != cx_Msg_admin_tag) {
+        session_statusf(s, m->req, CX_ENONET, "not the primary of shard %s", s->shard->name);
+        return 0;
+    }
     return on(s, m, why);
 }
 
@@ -238,7 +272,7 @@ static int session_message(void *ctx, struct rpc_stream *stream, struct bytes da
     if (!code)
         code = session_dispatch(s, &m, why);
     if (code) {
-        log_warn("%s %s: closed: %s", s->kind->name, s->name, why);
+        log_line(code == CX_ENONET ? LOG_DEBUG : LOG_WARN, "%s %s: closed: %s", s->kind->name, s->name, why);
         s->closing = true;
     }
     return code;

@@ -8,6 +8,7 @@
 #include "taskserver/outbox.h"
 
 struct taskserver;
+struct shard;
 struct session;
 
 enum { SESSION_TAGS = 80 }; /* message kinds have lower tags */
@@ -25,6 +26,7 @@ struct session_kind {
     const char *name;      /* for people */
     size_t bytes;          /* of the struct that begins with a struct session */
     bool hello;            /* must begin with Hello */
+    bool outputs;          /* what it hears has left the shard: only while that is open (law 8) */
     unsigned outbox_share; /* times the server's outbox_max: a peer that leaves more unread does not read */
     unsigned streams_max;  /* of this kind by one certified name */
     session_message_fn *const *on;                                      /* by tag; NULL: not on this stream */
@@ -36,6 +38,7 @@ struct session_kind {
 
 struct session {
     struct taskserver *server; /* borrowed */
+    struct shard *shard;       /* borrowed; whom the stream is for, from Hello on; NULL: blobs */
     struct rpc_stream *stream; /* borrowed */
     const struct session_kind *kind;
     struct session *next, **at; /* in the server's list */
@@ -43,6 +46,7 @@ struct session {
     char name[IDENTITY_NAME_MAX + 1];
     uint32_t peer; /* its number in the core, while joined */
     bool joined;
+    bool looking; /* an administrator where nothing is served: may list, and give orders */
     bool closing; /* rpc_close was called: nothing more is said or heard */
     struct outbox out;
 };

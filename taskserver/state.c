@@ -27,6 +27,38 @@ int state_sync_dir(const char *dir)
     return err ? -1 : 0;
 }
 
+/* The mark's path; it is short, for the lock's is checked to fit. */
+static void unfinished_path(const char *dir, char *path)
+{
+    snprintf(path, STATE_PATH_MAX, "%.4000s/unfinished", dir);
+}
+
+int state_unfinished(const char *dir, bool unfinished, char *why)
+{
+    char path[STATE_PATH_MAX];
+    unfinished_path(dir, path);
+    int fd = unfinished ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+    bool ok = (unfinished ? fd >= 0 : unlink(path) == 0) && state_sync_dir(dir) == 0;
+    if (!ok)
+        snprintf(why, STATE_WHY_MAX, "cannot make or remove %.300s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return ok ? 0 : CX_EIO;
+}
+
+static int check_finished(const char *dir, char *why)
+{
+    char path[STATE_PATH_MAX];
+    unfinished_path(dir, path);
+    if (access(path, F_OK))
+        return 0;
+    snprintf(why, STATE_WHY_MAX,
+             "%.300s: a restore of this directory did not come to its end; remove it and "
+             "restore again",
+             dir);
+    return CX_EFAILED;
+}
+
 int state_lock(const char *dir, int *fd, char *why)
 {
     char path[STATE_PATH_MAX];
@@ -43,8 +75,12 @@ int state_lock(const char *dir, int *fd, char *why)
         return CX_EIO;
     }
     if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        *fd = lock;
-        return 0;
+        code = check_finished(dir, why);
+        if (code)
+            close(lock);
+        else
+            *fd = lock;
+        return code;
     }
     code = errno == EWOULDBLOCK ? CX_EEXIST : CX_EIO;
     snprintf(why, STATE_WHY_MAX,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "base/shard.h"
 #include "broker/core/policy.h"
 #include "broker/core/registry.h"
 
@@ -82,11 +83,9 @@ void bk_effects_free(struct bk_effects *e)
 /* ---- Register ---- */
 
 /* Printable, no spaces, ends in :PORT. */
-static bool address_valid(struct bytes a)
+static bool one_address_valid(struct bytes a)
 {
     size_t digits = 0;
-    if (a.len > BK_ADDRESS_MAX)
-        return false;
     for (size_t i = 0; i < a.len; i++)
         if (a.data[i] <= ' ' || a.data[i] > '~')
             return false;
@@ -95,19 +94,29 @@ static bool address_valid(struct bytes a)
     return digits >= 1 && digits <= 5 && a.len >= digits + 2 && a.data[a.len - 1 - digits] == ':';
 }
 
-/* Names with commas between; may be empty. */
-static bool arch_valid(struct bytes a)
+/* Things with commas between. */
+static bool list_valid(struct bytes a, size_t max, bool (*valid)(struct bytes one))
 {
-    if (a.len > BK_ARCH_MAX)
+    if (a.len > max)
         return false;
-    for (size_t from = 0, i = 0; a.len && i <= a.len; i++) {
+    for (size_t from = 0, i = 0; i <= a.len; i++) {
         if (i < a.len && a.data[i] != ',')
             continue;
-        if (!bk_name_valid(bytes_of(a.data + from, i - from)))
+        if (!valid(bytes_of(a.data + from, i - from)))
             return false;
         from = i + 1;
     }
     return true;
+}
+
+static bool address_valid(struct bytes a)
+{
+    return list_valid(a, BK_ADDRESS_MAX, one_address_valid);
+}
+
+static bool arch_valid(struct bytes a)
+{
+    return a.len == 0 || list_valid(a, BK_ARCH_MAX, bk_name_valid);
 }
 
 static void copy(char *dst, size_t cap, struct bytes s)
@@ -121,10 +130,11 @@ static void copy(char *dst, size_t cap, struct bytes s)
 static bool register_valid(const struct bk_event *e, struct bk_effects *out)
 {
     const struct bk_register *g = &e->u.reg;
-    const char *field = !bk_name_valid(g->network)   ? "network: 1 to 63 letters, digits, '.', '-' or '_'"
-                        : !address_valid(g->address) ? "address: must be HOST:PORT, at most 127 characters"
-                        : !arch_valid(g->arch)       ? "arch: must be names with commas between"
-                                                     : NULL;
+    const char *field = !bk_name_valid(g->network) ? "network: 1 to 63 letters, digits, '.', '-' or '_'"
+                        : !address_valid(g->address)
+                            ? "address: must be HOST:PORT, or several with commas, at most 255 characters"
+                        : !arch_valid(g->arch) ? "arch: must be names with commas between"
+                                               : NULL;
     if (e->role != BK_SERVER)
         reply(out, e, CX_EAUTH, "only a certificate of role server may register a network");
     else if (!bk_name_valid(bytes_str(e->name)))
@@ -304,6 +314,40 @@ bool bk_restore(struct bk *bk, const struct bk_record *record, uint64_t now_us)
     s->load.threads = record->threads;
     s->seen_us = now_us;
     return true;
+}
+
+/* ---- Who may ask the witness ---- */
+
+struct owner {
+    const char *network;
+    struct id shard;
+};
+
+static bool owns(void *ctx, const char *name)
+{
+    const struct owner *o = ctx;
+    return id_equal(shard_id(o->network, name), o->shard);
+}
+
+static bool in_network(const struct bk *bk, const char *network, struct id shard)
+{
+    struct owner o = {network, shard};
+    for (uint32_t i = 0; i < bk->registry.n; i++) {
+        const struct bk_record *r = &bk->registry.server[i].record;
+        if (strcmp(r->network, network) == 0 && owns(&o, r->name))
+            return true;
+    }
+    return policy_names(bk->config.policy, network, owns, &o);
+}
+
+bool bk_may_ask(const struct bk *bk, const char *name, struct id shard)
+{
+    for (uint32_t i = 0; i < bk->registry.n; i++) {
+        const struct bk_record *r = &bk->registry.server[i].record;
+        if (strcmp(r->name, name) == 0 && in_network(bk, r->network, shard))
+            return true;
+    }
+    return false;
 }
 
 void bk_check(const struct bk *bk)

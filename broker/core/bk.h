@@ -13,10 +13,11 @@
 #define BROKER_CORE_BK_H
 
 #include "base/bytes.h"
+#include "base/id.h"
 #include "cx/error.h"
 
 #define BK_NAME_MAX    63  /* a network's name, a certified name: letters, digits, '.', '-', '_' */
-#define BK_ADDRESS_MAX 127 /* host:port */
+#define BK_ADDRESS_MAX 255 /* host:port, with commas between: the server's own, then its sibling's */
 #define BK_ARCH_MAX    127 /* comma-separated */
 #define BK_TEXT_MAX    256
 
@@ -134,6 +135,10 @@ void bk_step(struct bk *bk, const struct bk_event *event, struct bk_effects *out
 /* Start: takes in one record of the store, before any event. False when it cannot be (malformed, a second one
  * of the same key, over the limits). */
 bool bk_restore(struct bk *bk, const struct bk_record *record, uint64_t now_us);
+
+/* Whether a server of this certified name may ask the witness about this shard: it serves a network to which
+ * the server whose shard that is belongs too, by registration or by the policy. */
+bool bk_may_ask(const struct bk *bk, const char *name, struct id shard);
 
 /* Every internal relation that must hold; aborts otherwise. For tests. */
 void bk_check(const struct bk *bk);

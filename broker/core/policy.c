@@ -66,6 +66,23 @@ enum policy_answer policy_ask(const char *policy, const char *network, const cha
     return listed ? POLICY_LISTED : found ? POLICY_OTHERS : POLICY_SILENT;
 }
 
+bool policy_names(const char *policy, const char *network, bool (*take)(void *ctx, const char *name),
+                  void *ctx)
+{
+    char name[BK_NAME_MAX + 1];
+    for (const char *at = policy ? policy : ""; *at; at += *at == ';') {
+        bool same = bytes_equal(take_name(&at), bytes_str(network));
+        for (at += *at == '='; *at && *at != ';'; at += *at == ',') {
+            struct bytes one = take_name(&at);
+            memcpy(name, one.data, one.len);
+            name[one.len] = 0;
+            if (same && take(ctx, name))
+                return true;
+        }
+    }
+    return false;
+}
+
 bool policy_valid(const char *policy)
 {
     bool found = false, listed = false;

@@ -9,6 +9,9 @@ enum policy_answer { POLICY_SILENT, POLICY_LISTED, POLICY_OTHERS };
 
 /* SILENT: it does not speak of that network. NULL is silent of all. */
 enum policy_answer policy_ask(const char *policy, const char *network, const char *name);
+/* Calls take with each name that is listed for the network, until that says true; true if it did. */
+bool policy_names(const char *policy, const char *network, bool (*take)(void *ctx, const char *name),
+                  void *ctx);
 /* False: malformed. An empty policy is well formed. */
 bool policy_valid(const char *policy);
 

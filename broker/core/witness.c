@@ -291,10 +291,42 @@ static void on_accept_loss(struct witness *w, const struct witness_event *e)
     save(w, row, next, e);
 }
 
+/* What was reported to an older boot may be older than what has been settled since. */
+static void set_boot(struct witness *w, uint64_t boot)
+{
+    if (w->config.boot == boot)
+        return;
+    w->config.boot = boot;
+    for (uint32_t i = 0; i < w->n; i++)
+        memset(w->rows[i].report, 0, sizeof w->rows[i].report);
+}
+
+static void on_loaded(struct witness *w, const struct witness_event *e)
+{
+    struct row *row = e->record.epoch ? row_get(w, e->shard) : row_find(w, e->shard);
+    set_boot(w, e->boot);
+    if (!row)
+        return;
+    must(!row->next.epoch);
+    row->record = e->record;
+    if (row->record.epoch)
+        memset(row->report, 0, sizeof row->report);
+}
+
+static void on_unsaved(struct witness *w, const struct witness_event *e)
+{
+    struct row *row = row_find(w, e->shard);
+    if (row)
+        row->next = (struct shard_record){0};
+}
+
 void witness_step(struct witness *w, const struct witness_event *event, struct witness_effects *out)
 {
-    static void (*const handler[])(struct witness *, const struct witness_event *) = {
-        [WITNESS_ASK] = on_ask, [WITNESS_SAVED] = on_saved, [WITNESS_ACCEPT_LOSS] = on_accept_loss};
+    typedef void handler_fn(struct witness *, const struct witness_event *);
+    static handler_fn *const handler[] = {
+        [WITNESS_ASK] = on_ask,       [WITNESS_SAVED] = on_saved,     [WITNESS_ACCEPT_LOSS] = on_accept_loss,
+        [WITNESS_LOADED] = on_loaded, [WITNESS_UNSAVED] = on_unsaved,
+    };
     must(event->kind < sizeof handler / sizeof handler[0]);
     w->now_us = event->now_us > w->now_us ? event->now_us : w->now_us;
     out->n = 0;

@@ -5,6 +5,10 @@
  * SAVE, and its answer waits for WITNESS_SAVED. A store that fails to write ends the process: after that
  * nobody knows what is on the disk.
  *
+ * A store that several witnesses share (docs/REPLICATION.md, "etcd") is read before each ask: LOADED, then
+ * ASK. What it says replaces what was known; a SAVE that it refuses, or does not answer, is UNSAVED, and
+ * nobody is answered.
+ *
  * Safety rests on comparing epochs, versions and nonces. Its clock serves one purpose, that a solo request
  * does harm for a short time only when it is late (docs/REPLICATION.md). */
 #ifndef BROKER_CORE_WITNESS_H
@@ -22,6 +26,8 @@ enum witness_event_kind {
     WITNESS_ASK,
     WITNESS_SAVED,       /* the row of the SAVE is on disk */
     WITNESS_ACCEPT_LOSS, /* the operator: `member` goes on alone with whatever it has */
+    WITNESS_LOADED,      /* shared store: the record that it has now; epoch 0: none */
+    WITNESS_UNSAVED,     /* shared store: the SAVE was not carried out, or nobody knows; LOADED comes next */
 };
 
 struct witness_event {
@@ -30,9 +36,10 @@ struct witness_event {
     uint32_t peer;   /* echoed in the answer */
     uint64_t req;
     struct shard_ask ask;       /* ASK; from a server's certified connection */
-    struct id shard;            /* SAVED, ACCEPT_LOSS */
-    struct shard_record record; /* SAVED: as in the effect */
+    struct id shard;            /* all but ASK */
+    struct shard_record record; /* SAVED: as in the effect; LOADED */
     uint64_t member;            /* ACCEPT_LOSS */
+    uint64_t boot;              /* LOADED: from now on the boot; made anew when the store was, too. Not 0 */
 };
 
 enum witness_effect_kind {

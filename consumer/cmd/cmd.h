@@ -39,6 +39,7 @@ int verb_networks(int argc, char **argv);
 int verb_cancel(int argc, char **argv);
 int verb_forget(int argc, char **argv);
 int verb_why(int argc, char **argv);
+int verb_server(int argc, char **argv);
 int verb_local(int argc, char **argv);
 int verb_ca(int argc, char **argv);
 

@@ -166,11 +166,15 @@ static int listing(enum list_what what, void (*show)(const struct buf *))
 {
     cx_net *net = NULL;
     struct buf rows = {0};
-    int err, code = open_network(&net);
+    int err = 0, code = open_network(&net);
     if (code == 0 && (err = net_list(net, what, &rows)) < 0)
         code = report_net(net, err);
     else if (code == 0)
         show(&rows);
+    if (code == 0 && err > 0) { /* half a list is no list: the exit code says so */
+        fprintf(stderr, "cx: not all shards are listed: %s\n", cx_error(net));
+        code = cx_err_exit(CX_ENONET);
+    }
     buf_free(&rows);
     cx_close(net);
     return code;

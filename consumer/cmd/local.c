@@ -19,17 +19,18 @@
 struct local_line {
     int producers, threads;
     const char *dir, *status_file;
-    bool journal, keep;
+    bool journal, keep, pair;
     char **command; /* NULL: wait for a signal */
 };
 
-enum { KEY_DIR = 0x300, KEY_JOURNAL, KEY_KEEP, KEY_STATUS, KEY_JSON };
+enum { KEY_DIR = 0x300, KEY_JOURNAL, KEY_PAIR, KEY_KEEP, KEY_STATUS, KEY_JSON };
 
 static const struct argp_option options[] = {
     {"producers", 'p', "N", 0, "how many producers (default: 2)", 0},
     {"threads", 't', "N", 0, "threads of each producer (default: the cores, shared out)", 0},
     {"dir", KEY_DIR, "DIR", 0, "keep state and logs there (default: a temporary directory)", 0},
     {"journal", KEY_JOURNAL, NULL, 0, "the server journals to disk, so that a restart loses nothing", 0},
+    {"pair", KEY_PAIR, NULL, 0, "two task servers, each the other's sibling: either may die", 0},
     {"keep", KEY_KEEP, NULL, 0, "do not remove the temporary directory", 0},
     {"status-file", KEY_STATUS, "FILE", 0, "write names, process ids and addresses there when all are ready",
      0},
@@ -62,6 +63,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_JOURNAL:
         line->journal = true;
+        return 0;
+    case KEY_PAIR:
+        line->pair = true;
         return 0;
     case KEY_KEEP:
         line->keep = true;
@@ -108,6 +112,8 @@ static int start_all(struct network *n, const struct local_line *line, char *why
     int err = network_start_broker(n, why);
     if (err == 0)
         err = network_start_server(n, NULL, why);
+    if (err == 0 && line->pair)
+        err = network_start_sibling(n, NULL, why);
     for (int i = 0; i < line->producers && err == 0; i++)
         err = network_add_producer(n, NULL, why);
     return err;
@@ -128,6 +134,8 @@ static int write_status(const struct network *n, const char *path)
         return CX_EIO;
     write_child(f, &n->broker, n->broker_address);
     write_child(f, &n->server, n->address);
+    if (n->sibling.pid > 0)
+        write_child(f, &n->sibling, n->sibling_address);
     for (int i = 0; i < n->producers; i++)
         write_child(f, &n->producer[i], "");
     fprintf(f, "dir %s\ncredentials %s\n", n->dir, n->credentials);
@@ -139,13 +147,13 @@ static int write_status(const struct network *n, const char *path)
 static void say_usage(const struct network *n)
 {
     printf("A CX network is running: broker %s, task server %s (process %d), %d producers (process",
-           n->broker_address, n->address, (int)n->server.pid, n->producers);
+           n->broker_address, n->where, (int)n->server.pid, n->producers);
     for (int i = 0; i < n->producers; i++)
         printf("%s %d", i > 0 ? "," : "", (int)n->producer[i].pid);
     printf(").\nUse it from another terminal:\n\n  export CX_NETWORK=%s CX_CREDENTIALS=%s\n  cx run fib.so "
            "fib 30\n\n"
            "Logs are in %s. Ctrl-C stops it all.\n",
-           n->address, n->credentials, n->dir);
+           n->where, n->credentials, n->dir);
     fflush(stdout);
 }
 
@@ -163,11 +171,13 @@ static cJSON *json_child(const struct child *c, const char *address)
 static void say_json(const struct network *n)
 {
     cJSON *doc = cJSON_CreateObject(), *producers;
-    cJSON_AddStringToObject(doc, "network", n->address);
+    cJSON_AddStringToObject(doc, "network", n->where);
     cJSON_AddStringToObject(doc, "credentials", n->credentials);
     cJSON_AddStringToObject(doc, "dir", n->dir);
     cJSON_AddItemToObject(doc, "broker", json_child(&n->broker, n->broker_address));
     cJSON_AddItemToObject(doc, "server", json_child(&n->server, n->address));
+    if (n->sibling.pid > 0)
+        cJSON_AddItemToObject(doc, "sibling", json_child(&n->sibling, n->sibling_address));
     producers = cJSON_AddArrayToObject(doc, "producers");
     for (int i = 0; i < n->producers; i++)
         cJSON_AddItemToArray(producers, json_child(&n->producer[i], NULL));
@@ -190,7 +200,7 @@ static pid_t start_command(const struct network *n, char **command)
         _exit(127);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    setenv("CX_NETWORK", n->address, 1);
+    setenv("CX_NETWORK", n->where, 1);
     setenv("CX_CREDENTIALS", n->credentials, 1);
     execvp(command[0], command);
     fprintf(stderr, "cx local: cannot run %s: %s\n", command[0], strerror(errno));
@@ -213,6 +223,7 @@ static void note_ends(struct network *n)
 {
     note_end(&n->broker, false);
     note_end(&n->server, false);
+    note_end(&n->sibling, false);
     for (int i = 0; i < n->producers; i++)
         note_end(&n->producer[i], false);
 }
@@ -270,7 +281,8 @@ int verb_local(int argc, char **argv)
         .options = options,
         .parser = parse,
         .args_doc = "[-- COMMAND...]",
-        .doc = "Start a broker, a task server and producers on this machine, with certificates of their "
+        .doc = "Start a broker, a task server (or a pair) and producers on this machine, with certificates "
+               "of their "
                "own, and stop them again on Ctrl-C, or when COMMAND, which is run with CX_NETWORK and "
                "CX_CREDENTIALS set, has ended."};
     struct local_line line = {.producers = 2};
@@ -286,7 +298,8 @@ int verb_local(int argc, char **argv)
                                 .dir = line.dir,
                                 .user = user_name(),
                                 .threads = line.threads > 0 ? line.threads : default_threads(line.producers),
-                                .journal = line.journal};
+                                .journal = line.journal,
+                                .pair = line.pair};
     int code = network_prepare(&network, &o, why);
     code = code < 0 ? report(code, why) : run_network(&network, &line);
     network_stop(&network);

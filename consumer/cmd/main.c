@@ -17,6 +17,7 @@ static const struct verb verbs[] = {
     {"cancel", verb_cancel, "cancel a job"},
     {"forget", verb_forget, "drop the result of a job that has ended"},
     {"why", verb_why, "say what a job waits for"},
+    {"server", verb_server, "look after the task servers: status, hand-back, drain, replace, accept-loss"},
     {"local", verb_local, "start a network on this machine"},
     {"ca", verb_ca, "make a certificate authority and certificates"},
     {"help", verb_help, "explain a verb"},

@@ -1,10 +1,12 @@
 #include "consumer/cmd/network.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +47,15 @@ static int issue(struct network *n, enum role role, const char *name, char *why)
     return err == CX_EEXIST ? 0 : err;
 }
 
+/* The administrator's certificate is for cx server. */
+static int issue_pair(struct network *n, char *why)
+{
+    int err = issue(n, ROLE_SERVER, "s1", why);
+    if (err == 0)
+        err = issue(n, ROLE_SERVER, "s2", why);
+    return err == 0 ? issue(n, ROLE_ADMIN, n->options.user, why) : err;
+}
+
 static int make_credentials(struct network *n, char *why)
 {
     int err;
@@ -53,9 +64,35 @@ static int make_credentials(struct network *n, char *why)
     err = pki_create_ca(n->credentials, "local", DAYS_LOCAL, why, LAUNCH_WHY_MAX);
     if (err < 0 && err != CX_EEXIST)
         return err;
-    if ((err = issue(n, ROLE_BROKER, "local", why)) < 0 || (err = issue(n, ROLE_SERVER, "local", why)) < 0)
+    if ((err = issue(n, ROLE_BROKER, "local", why)) < 0)
+        return err;
+    if (n->options.pair)
+        err = issue_pair(n, why);
+    else
+        err = issue(n, ROLE_SERVER, "local", why);
+    if (err < 0)
         return err;
     return issue(n, ROLE_CONSUMER, n->options.user, why);
+}
+
+/* A port that nobody uses now: the servers of a pair know each other's before they listen. */
+static int free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+        port = ntohs(at.sin_port);
+    if (fd >= 0)
+        close(fd);
+    return port;
+}
+
+static void choose_addresses(struct network *n)
+{
+    snprintf(n->address, sizeof n->address, "127.0.0.1:%d", free_port());
+    snprintf(n->sibling_address, sizeof n->sibling_address, "127.0.0.1:%d", free_port());
 }
 
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX])
@@ -66,6 +103,8 @@ int network_prepare(struct network *n, const struct network_options *o, char why
     snprintf(why, LAUNCH_WHY_MAX, "the path of the directory is too long");
     if ((err = make_dir(n, why)) == 0)
         err = make_credentials(n, why);
+    if (err == 0 && o->pair)
+        choose_addresses(n);
     return err;
 }
 
@@ -118,30 +157,50 @@ int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
     line_begin(&l, n, "cx-broker");
     line_add(&l, "--listen", listen);
     line_add(&l, "--store", store);
+    if (n->options.pair)
+        line_add(&l, "--servers", "local=s1,s2");
     int err = start(n, &n->broker, "broker", &l, why);
     if (err == 0)
         snprintf(n->broker_address, sizeof n->broker_address, "127.0.0.1:%d", n->broker.port);
     return err;
 }
 
-int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
+/* One of the servers, which are called s1 and s2 where they are a pair. */
+static int start_server(struct network *n, bool first, const char *const *more_options, char *why)
 {
     struct line l;
-    char state[PATH_MAX], listen[64];
-    snprintf(state, sizeof state, "%s/server", n->dir);
-    snprintf(listen, sizeof listen, "%s", n->address[0] != '\0' ? n->address : "127.0.0.1:0");
+    char state[PATH_MAX], sibling[96];
+    const char *address = first ? n->address : n->sibling_address, *name = first ? "s1" : "s2";
+    snprintf(state, sizeof state, "%s/%s", n->dir, first ? "server" : "sibling");
     line_begin(&l, n, "cx-taskserver");
-    line_add(&l, "--listen", listen);
+    line_add(&l, "--listen", address[0] != '\0' ? address : "127.0.0.1:0");
     line_add(&l, "--network", "local");
     line_add(&l, "--state", state);
     line_add(&l, n->options.journal ? "--journal" : "--no-journal", NULL);
     if (n->broker_address[0] != '\0')
         line_add(&l, "--broker", n->broker_address);
+    if (n->options.pair) {
+        snprintf(sibling, sizeof sibling, "%s@%s", first ? "s2" : "s1",
+                 first ? n->sibling_address : n->address);
+        line_add(&l, "--name", name);
+        line_add(&l, "--sibling", sibling);
+    }
     line_add_all(&l, more_options);
-    int err = start(n, &n->server, "server", &l, why);
+    return start(n, first ? &n->server : &n->sibling, first ? "server" : "sibling", &l, why);
+}
+
+int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
+{
+    int err = start_server(n, true, more_options, why);
     if (err == 0)
         snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);
+    snprintf(n->where, sizeof n->where, "%s%s%s", n->address, n->options.pair ? "," : "", n->sibling_address);
     return err;
+}
+
+int network_start_sibling(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
+{
+    return start_server(n, false, more_options, why);
 }
 
 int network_add_producer(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
@@ -160,7 +219,7 @@ int network_add_producer(struct network *n, const char *const *more_options, cha
     if ((err = issue(n, ROLE_PRODUCER, name, why)) < 0)
         return err;
     line_begin(&l, n, "cx-producer");
-    line_add(&l, "--server", n->address);
+    line_add(&l, "--server", n->where);
     line_add(&l, "--name", name);
     line_add(&l, "--cache", cache);
     if (n->options.threads > 0)
@@ -178,6 +237,7 @@ void network_stop(struct network *n)
     for (int i = 0; i < n->producers; i++)
         child_stop(&n->producer[i], STOP_MS);
     child_stop(&n->server, STOP_MS);
+    child_stop(&n->sibling, STOP_MS);
     child_stop(&n->broker, STOP_MS);
 }
 

@@ -1,4 +1,5 @@
-/* A CX network on this machine: certificates, broker, task server and producers, in one directory. */
+/* A CX network on this machine: certificates, broker, task server or pair of them, and producers, in one
+ * directory. */
 #ifndef CMD_NETWORK_H
 #define CMD_NETWORK_H
 
@@ -13,24 +14,28 @@ struct network_options {
     const char *user;    /* name of the consumer certificate that is made */
     int threads;         /* of a producer; 0: its default */
     bool journal;
+    bool pair; /* two task servers, each the other's sibling */
 };
 
 struct network {
     struct network_options options;
     char dir[NETWORK_PATH_MAX], credentials[PATH_MAX];
     bool owns_dir;
-    struct child broker, server, producer[NETWORK_PRODUCERS_MAX];
-    int producers;    /* started so far; names are p1, p2, ... */
-    char address[64]; /* of the server */
+    struct child broker, server, sibling, producer[NETWORK_PRODUCERS_MAX];
+    int producers;                         /* started so far; names are p1, p2, ... */
+    char address[64], sibling_address[64]; /* of the servers */
+    char where[160];                       /* both: what consumers and producers are told */
     char broker_address[64];
 };
 
-/* Makes directory and certificates; nothing runs yet. A directory that was used before keeps its authority.
- */
+/* Makes directory and certificates, and chooses the addresses of a pair; nothing runs yet. A directory that
+ * was used before keeps its authority. */
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX]);
 /* Each waits until what it has started is ready. The server listens where it did before, if it was there. */
 int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX]);
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
+/* The second server of a pair, likewise. */
+int network_start_sibling(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 int network_add_producer(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 /* Stops producers, server and broker, in this order, and removes the directory if it was made here. */
 void network_stop(struct network *n);

@@ -22,6 +22,8 @@ void show_jobs(const struct buf *rows);
 void show_job(const struct job_row *row);
 void show_producers(const struct buf *rows);
 void show_server(const struct buf *rows);
+struct shards;
+void show_shards(const struct shards *s);
 void show_networks(const struct buf *rows);
 
 #endif

@@ -32,6 +32,7 @@ static void send_submit(struct client *c, struct call *call)
 {
     call->state = CALL_SENT;
     call->req = ++c->reqs;
+    link_bind(c); /* whether it is acknowledged or not: the same job must not be in two shards */
     struct client_effect *fx = client_send(c, LINK_TASKS, SEND_SUBMIT, call->req);
     fx->id = call->id;
     fx->call = call;

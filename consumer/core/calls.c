@@ -25,6 +25,7 @@ void call_add(struct client *c, struct call *call)
 {
     call->state = CALL_IDLE;
     call->req = 0;
+    call->denied = 0;
     if (c->needed_us == 0)
         c->needed_us = c->now_us;
     call->prev = c->calls_end;
@@ -35,10 +36,20 @@ void call_add(struct client *c, struct call *call)
         job_link(c, call->job);
         if (call->job->ended || (call->kind == CALL_PROGRESS && call->job->fresh))
             call_done(c, call, CX_OK, "%s", "");
-    } else if (call->kind == CALL_NETWORKS && !c->by_broker) {
+    } else if (call_by_broker(call) && !c->by_broker) {
         call_done(c, call, CX_EINVAL, "%s is no broker; name one: --network broker:HOST:PORT",
                   links_where(c));
     }
+}
+
+bool call_by_broker(const struct call *call)
+{
+    return call->kind == CALL_NETWORKS || call->kind == CALL_ACCEPT;
+}
+
+static bool is_about_job(const struct call *call)
+{
+    return call->kind == CALL_CANCEL || call->kind == CALL_FORGET || call->kind == CALL_WHY;
 }
 
 /* ---- Answers ---- */
@@ -57,13 +68,26 @@ void call_done(struct client *c, struct call *call, int code, const char *format
     client_fx(c, CLIENT_FX_DONE, LINK_TASKS)->call = call;
 }
 
+/* Another server is asked once the present one has nothing under way. */
+static bool call_doubted(struct client *c, struct call *call, int code)
+{
+    if (code != CX_ENOTFOUND || !is_about_job(call) || links_denied(c, &call->denied))
+        return false;
+    call->state = CALL_IDLE;
+    call->req = 0;
+    buf_clear(&call->out);
+    return true;
+}
+
 void call_answered(struct client *c, struct call *call, int code, struct bytes text)
 {
+    if (code == CX_OK && is_about_job(call))
+        link_bind(c);
     if (call->kind == CALL_SUBMIT)
         submit_answered(c, call, code, text);
     else if (call->kind == CALL_FORGET && code == CX_ENOTFOUND && call->resent)
         call_done(c, call, CX_OK, "%s", "");
-    else
+    else if (!call_doubted(c, call, code))
         call_done(c, call, code, "%.*s", (int)(text.len < CLIENT_TEXT_MAX ? text.len : CLIENT_TEXT_MAX),
                   text.len > 0 ? (const char *)text.data : "");
 }
@@ -73,7 +97,7 @@ void call_answered(struct client *c, struct call *call, int code, struct bytes t
 bool calls_need(const struct client *c, enum client_link link)
 {
     for (const struct call *call = c->calls; call != NULL; call = call->next) {
-        bool broker = call->kind == CALL_NETWORKS;
+        bool broker = call_by_broker(call);
         if (link == LINK_BROKER  ? broker
             : link == LINK_TASKS ? !broker
                                  : call->kind == CALL_SUBMIT && !call->full)
@@ -89,23 +113,22 @@ static void call_send(struct client *c, struct call *call, enum client_link link
     struct client_effect *fx = client_send(c, link, m, call->req);
     fx->id = call->id;
     fx->what = call->what;
+    fx->member = call->member;
     fx->call = call;
 }
 
 static void call_try(struct client *c, struct call *call)
 {
-    static const enum client_message message[] = {[CALL_CANCEL] = SEND_CANCEL,
-                                                  [CALL_FORGET] = SEND_FORGET,
-                                                  [CALL_WHY] = SEND_WHY,
-                                                  [CALL_LIST] = SEND_LIST};
-    enum client_link link = call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS;
+    static const enum client_message message[] = {
+        [CALL_CANCEL] = SEND_CANCEL, [CALL_FORGET] = SEND_FORGET, [CALL_WHY] = SEND_WHY,
+        [CALL_LIST] = SEND_LIST,     [CALL_NETWORKS] = SEND_LIST, [CALL_ORDER] = SEND_ORDER,
+        [CALL_ACCEPT] = SEND_ORDER};
+    enum client_link link = call_by_broker(call) ? LINK_BROKER : LINK_TASKS;
     if (c->link[link].state != LINK_UP)
         return;
     if (call->kind == CALL_SUBMIT)
         submit_advance(c, call);
-    else if (call->kind == CALL_NETWORKS)
-        call_send(c, call, link, SEND_LIST);
-    else if (call->job == NULL)
+    else if (call->job == NULL && link_asks(c, call->denied))
         call_send(c, call, link, message[call->kind]);
 }
 
@@ -125,14 +148,49 @@ void calls_lost(struct client *c, enum client_link link)
 {
     for (struct call *call = c->calls; call != NULL; call = call->next) {
         bool blobs = call->state == CALL_HAVE || call->state == CALL_PUT;
-        bool broker = call->kind == CALL_NETWORKS;
+        bool broker = call_by_broker(call);
         if (call->state == CALL_IDLE || blobs != (link == LINK_BLOBS) || broker != (link == LINK_BROKER))
             continue;
         call->state = CALL_IDLE;
         call->req = 0;
         call->resent = true;
+        call->reblobbed = false;
         call->blob_at = 0; /* the next server may lack what this one had */
         buf_clear(&call->out);
+    }
+}
+
+bool calls_busy(const struct client *c)
+{
+    for (const struct call *call = c->calls; call != NULL; call = call->next)
+        if (call->state != CALL_IDLE && !call_by_broker(call))
+            return true;
+    return false;
+}
+
+bool calls_doubt(const struct client *c)
+{
+    for (const struct call *call = c->calls; call != NULL; call = call->next)
+        if (call->denied != 0)
+            return true;
+    return false;
+}
+
+void calls_forget_doubts(struct client *c)
+{
+    for (struct call *call = c->calls; call != NULL; call = call->next)
+        call->denied = 0;
+}
+
+void calls_unheard(struct client *c, bool sure)
+{
+    for (struct call *call = c->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->denied == 0 || !(sure || !call->acked))
+            continue;
+        call->denied |= 1u << c->at;
+        if ((targets_home(c) & ~call->denied) == 0)
+            call_done(c, call, CX_ENOTFOUND, "no such job");
     }
 }
 
@@ -141,8 +199,8 @@ void calls_fail(struct client *c, enum client_link link, int code)
     for (struct call *call = c->calls, *next; call != NULL; call = next) {
         next = call->next;
         bool its = link == LINK_BLOBS    ? call->kind == CALL_SUBMIT
-                   : link == LINK_BROKER ? call->kind == CALL_NETWORKS || c->link[LINK_TASKS].state != LINK_UP
-                                         : call->kind != CALL_NETWORKS;
+                   : link == LINK_BROKER ? call_by_broker(call) || c->link[LINK_TASKS].state != LINK_UP
+                                         : !call_by_broker(call);
         if (its && call->state == CALL_IDLE)
             call_done(c, call, code, "%s: %s", links_where(c), c->trouble);
     }
@@ -150,7 +208,7 @@ void calls_fail(struct client *c, enum client_link link, int code)
 
 static bool is_up(const struct client *c, const struct call *call)
 {
-    return c->link[call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS].state == LINK_UP;
+    return c->link[call_by_broker(call) ? LINK_BROKER : LINK_TASKS].state == LINK_UP;
 }
 
 /* A network that was never reached is given up after the grace, which counts from when it was first needed: a
@@ -167,7 +225,7 @@ static void no_network(struct client *c, struct call *call)
     if (call->job != NULL)
         call->job->wanted = false; /* until it is asked about again */
     call_done(c, call, CX_ENONET, "no network at %s (%s): is %s running? try: cx local", links_where(c),
-              c->trouble, c->by_broker && c->targets == 0 ? "cx-broker" : "cx-taskserver");
+              c->trouble, c->by_broker && c->targets.n == 0 ? "cx-broker" : "cx-taskserver");
 }
 
 static void call_expire(struct client *c, struct call *call)

@@ -66,9 +66,13 @@ static void on_status(struct client *c, const struct client_event *e)
     struct client_job *job;
     if (e->link == LINK_BROKER && link_matched(c, e))
         return;
-    if ((call = call_of(c, e->req)) != NULL)
+    call = call_of(c, e->req);
+    job = job_of(c, e->req);
+    if ((call != NULL || job != NULL) && e->link == LINK_TASKS && e->code == CX_ENONET)
+        link_leave(c, "the server is not the primary any more");
+    else if (call != NULL)
         call_answered(c, call, e->code, e->text);
-    else if ((job = job_of(c, e->req)) != NULL && e->code < 0)
+    else if (job != NULL && e->code < 0)
         job_refused(c, job, e->code, e->text);
 }
 
@@ -110,6 +114,8 @@ void client_step(struct client *c, const struct client_event *event, struct clie
     c->now_us = event->now_us;
     on_event[event->kind](c, event);
     calls_send(c);
+    if (c->leave && !calls_busy(c))
+        link_leave(c, "the other server of the pair is asked, too");
     links_tend(c);
     if (c->calls == NULL && !jobs_need(c))
         c->needed_us = 0;
@@ -127,6 +133,21 @@ const char *client_network(const struct client *c)
     return c->network;
 }
 
+struct id client_shard(const struct client *c)
+{
+    return c->shard;
+}
+
+struct id client_bound(const struct client *c)
+{
+    return c->bound ? c->shard : (struct id){0, 0};
+}
+
+const char *client_address(const struct client *c, uint32_t i)
+{
+    return i < c->targets.n ? c->targets.target[i].address : NULL;
+}
+
 /* ---- Birth, death, and what must hold between ---- */
 
 struct client *client_new(const struct client_config *config)
@@ -135,6 +156,9 @@ struct client *client_new(const struct client_config *config)
     must(c != NULL);
     c->grace_us = config->grace_us;
     c->random = config->seed * 2 + 1;
+    c->shard = config->shard;
+    c->bound = !id_is_zero(config->shard);
+    c->any = config->any;
     text_set(c->trouble, sizeof c->trouble, "nothing answers");
     if (links_parse(c, config->address) < 0) {
         free(c);
@@ -158,7 +182,7 @@ static void check_call(const struct client *c, const struct call *call)
         must(call->kind == CALL_SUBMIT && call->blob_at < call->blobs &&
              c->link[LINK_BLOBS].state == LINK_UP);
     if (call->state == CALL_SENT)
-        must(c->link[call->kind == CALL_NETWORKS ? LINK_BROKER : LINK_TASKS].state == LINK_UP);
+        must(c->link[call_by_broker(call) ? LINK_BROKER : LINK_TASKS].state == LINK_UP);
 }
 
 void client_check(const struct client *c)
@@ -174,7 +198,9 @@ void client_check(const struct client *c)
         must(j->req == 0 || (c->link[LINK_TASKS].state == LINK_UP && !j->ended && j->wanted));
         must(!j->fresh || c->link[LINK_TASKS].state == LINK_UP);
     }
-    must(c->at <= c->targets && c->targets <= CLIENT_TARGETS_MAX);
+    must(c->targets.n <= CLIENT_TARGETS_MAX && (c->at < c->targets.n || c->at == 0));
+    must(c->link[LINK_TASKS].state < LINK_DIALLED || c->at < c->targets.n);
+    must(!c->leave || c->link[LINK_TASKS].state == LINK_UP);
     must(c->link[LINK_BLOBS].state != LINK_UP || c->link[LINK_TASKS].state == LINK_UP);
     must(!c->matching || c->link[LINK_BROKER].state == LINK_UP);
 }

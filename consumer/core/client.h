@@ -20,8 +20,11 @@
 #define CLIENT_NETWORK_MAX 64
 #define CLIENT_TEXT_MAX    1536
 #define CLIENT_BLOBS_MAX   5     /* of a submission: modules and input */
-#define CLIENT_BACKOFF_MIN 50000 /* us: the first pause is from half of it to all of it */
+#define CLIENT_BACKOFF_MIN 20000 /* us: the first pause is from half of it to all of it */
 #define CLIENT_BACKOFF_MAX 2000000
+#define CLIENT_LIVE_MAX    250000 /* us: the longest pause of a client that has jobs */
+#define CLIENT_REFUSED_MAX 50000  /* us: ... while a server that lives says that it is not the primary yet */
+#define CLIENT_DIAL_US     1000000 /* us before another address is tried instead; doubles from round to round */
 #define CLIENT_FULL_WAIT   250000 /* us before a submission is offered again to a server that is full */
 
 /* ---- What callers ask ---- */
@@ -35,6 +38,9 @@ enum call_kind {
     CALL_NETWORKS, /* of the broker; out: rows */
     CALL_WAIT,     /* done when the job has ended: see job */
     CALL_PROGRESS, /* done when the job has a progress that came over the present connection, or has ended */
+    CALL_ORDER,    /* an administrator's order to the server: what, id, member */
+    CALL_ACCEPT,   /* ... and to the broker */
+    CALL_KINDS
 };
 
 enum call_state {
@@ -55,10 +61,12 @@ struct call {
     uint64_t deadline_us;   /* UINT64_MAX: none */
     struct id id;           /* SUBMIT, CANCEL, FORGET, WHY */
     struct client_job *job; /* WAIT, PROGRESS */
-    uint32_t what;          /* LIST: the wire's number */
+    uint32_t what;          /* LIST, ORDER, ACCEPT: the wire's number */
+    uint64_t member;        /* ACCEPT */
     const struct client_blob *blob;
     uint32_t blobs;
     const void *payload; /* for the shell: what a submission says */
+    bool acked;          /* CANCEL, FORGET, WHY: the job was acknowledged to this handle */
     /* the answer */
     bool done;
     int code;
@@ -69,6 +77,7 @@ struct call {
     enum call_state state;
     uint64_t req, retry_us;
     uint32_t blob_at;
+    uint32_t denied; /* see links_denied */
     char full_text[256];
     bool full;      /* SUBMIT: the server was full; retry_us says when to ask again */
     bool resent;    /* asked more than once: FORGET then takes ENOTFOUND for done */
@@ -82,6 +91,7 @@ struct client_progress {
 /* A job that has handles. */
 struct client_job {
     struct id id;
+    bool acked; /* it was acknowledged to this handle: the caller's */
     bool fresh; /* progress came over the present connection */
     bool ended;
     uint32_t state; /* once ended: enum cx_state */
@@ -91,7 +101,8 @@ struct client_job {
     /* the core's */
     struct client_job *prev, *next;
     bool linked, wanted;
-    uint64_t req; /* of its watch; 0: not watched */
+    uint64_t req;    /* of its watch; 0: not watched */
+    uint32_t denied; /* see links_denied */
 };
 
 /* ---- Events ---- */
@@ -116,11 +127,12 @@ struct client_event {
     enum client_link link;
     uint64_t now_us;
     uint64_t req;
-    int code;                               /* STATUS, CLOSED */
-    struct bytes text;                      /* STATUS, TEXT, CLOSED; RESULT: the reason */
-    struct bytes data;                      /* ROW; RESULT: the packed value */
-    uint32_t state;                         /* RESULT */
-    struct bytes address, network;          /* OFFER; WELCOME: network */
+    int code;                      /* STATUS, CLOSED */
+    struct bytes text;             /* STATUS, TEXT, CLOSED; RESULT: the reason */
+    struct bytes data;             /* ROW; RESULT: the packed value */
+    uint32_t state;                /* RESULT */
+    struct bytes address, network; /* OFFER; WELCOME: where its shard may be served, too */
+    struct id shard;               /* WELCOME: that the stream is for; zero: none, or an old server */
     const struct client_progress *progress; /* ROW of a job, else NULL */
     struct call *call;
     struct client_job *job;
@@ -144,6 +156,7 @@ enum client_message {
     SEND_WATCH,
     SEND_UNWATCH,
     SEND_LIST,  /* what */
+    SEND_ORDER, /* what, id: the shard, member */
     SEND_HAVE,  /* blob */
     SEND_PUT,   /* blob, with all its data */
     SEND_MATCH, /* address: the network wanted, may be empty */
@@ -154,8 +167,9 @@ struct client_effect {
     enum client_link link;
     enum client_message message;
     uint64_t req;
-    struct id id;
+    struct id id; /* HELLO: the shard wanted; zero: the server chooses */
     uint32_t what;
+    uint64_t member;
     const char *address; /* borrowed until the next step */
     const struct client_blob *blob;
     struct call *call;
@@ -174,6 +188,8 @@ struct client_config {
     const char *address; /* "host:port[,host:port...]", or "broker:host:port[/network]" */
     uint64_t seed;       /* of the jitter */
     uint64_t grace_us;   /* how long a network that has never been reached is tried */
+    struct id shard;     /* the only one it is for; zero: one that a server chooses */
+    bool any;            /* it asks the server itself, whatever that serves, and tries once */
 };
 
 struct client;
@@ -187,6 +203,13 @@ void client_step(struct client *c, const struct client_event *event, struct clie
 uint64_t client_due(const struct client *c);
 /* The network's name as the server told it; "" before. */
 const char *client_network(const struct client *c);
+/* That of the present or the last stream; zero before, and of servers that know none. */
+struct id client_shard(const struct client *c);
+/* That of the jobs that were submitted or found; zero: there are none, the next stream may have another one.
+ */
+struct id client_bound(const struct client *c);
+/* The i-th address that it knows of its network; NULL after the last. */
+const char *client_address(const struct client *c, uint32_t i);
 /* Every internal relation that must hold; aborts otherwise. */
 void client_check(const struct client *c);
 

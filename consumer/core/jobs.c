@@ -50,7 +50,7 @@ void jobs_watch(struct client *c)
     if (c->link[LINK_TASKS].state != LINK_UP)
         return;
     for (struct client_job *job = c->jobs; job != NULL; job = job->next)
-        if (job->wanted && job->req == 0) {
+        if (job->wanted && job->req == 0 && link_asks(c, job->denied)) {
             job->req = ++c->reqs;
             client_send(c, LINK_TASKS, SEND_WATCH, job->req)->id = job->id;
         }
@@ -77,6 +77,8 @@ static void job_answer(struct client *c, struct client_job *job, bool all, int c
 
 void job_progressed(struct client *c, struct client_job *job, const struct client_progress *p)
 {
+    link_bind(c);
+    job->denied = 0;
     job->progress = *p;
     job->fresh = true;
     job_answer(c, job, false, CX_OK, bytes_of(NULL, 0));
@@ -84,6 +86,8 @@ void job_progressed(struct client *c, struct client_job *job, const struct clien
 
 void job_ended(struct client *c, struct client_job *job, const struct client_event *e)
 {
+    link_bind(c);
+    job->denied = 0;
     job->ended = true;
     job->state = e->state;
     job->wanted = false;
@@ -99,8 +103,39 @@ void job_ended(struct client *c, struct client_job *job, const struct client_eve
 /* The next question about the job watches it again. */
 void job_refused(struct client *c, struct client_job *job, int code, struct bytes text)
 {
-    job->wanted = false;
     job->fresh = false;
     job->req = 0;
+    if (code == CX_ENOTFOUND && !links_denied(c, &job->denied))
+        return;
+    job->wanted = false;
+    job->denied = 0;
     job_answer(c, job, true, code, text);
+}
+
+bool jobs_doubt(const struct client *c)
+{
+    for (const struct client_job *job = c->jobs; job != NULL; job = job->next)
+        if (job->wanted && job->denied != 0)
+            return true;
+    return false;
+}
+
+void jobs_forget_doubts(struct client *c)
+{
+    for (struct client_job *job = c->jobs; job != NULL; job = job->next)
+        job->denied = 0;
+}
+
+void jobs_unheard(struct client *c, bool sure)
+{
+    for (struct client_job *job = c->jobs; job != NULL; job = job->next) {
+        if (!job->wanted || job->denied == 0 || !(sure || !job->acked))
+            continue;
+        job->denied |= 1u << c->at;
+        if ((targets_home(c) & ~job->denied) != 0)
+            continue;
+        job->wanted = false;
+        job->denied = 0;
+        job_answer(c, job, true, CX_ENOTFOUND, bytes_str("no such job"));
+    }
 }

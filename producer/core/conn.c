@@ -1,17 +1,15 @@
 /* The connection to the task server, kept for ever, and the orderly leaving. */
 #include "producer/core/internal.h"
 
-#define BACKOFF_MIN_US 20000u
-#define BACKOFF_MAX_US 2000000u
+/* Between half of the step and all of it; the step doubles from try to try, and then stays for a while: a
+ * sibling takes over within a second or two, and whoever has paused for long by then computes nothing for as
+ * long. */
+enum { BACKOFF_MIN_US = 20000, BACKOFF_DOUBLES = 4, BACKOFF_TRIES = 24, BACKOFF_MAX_US = 2000000 };
 
-/* Between half of the step and all of it; the step doubles from try to try. */
 static uint64_t backoff_us(struct pd *pd)
 {
-    uint64_t step = BACKOFF_MAX_US;
-    if (pd->tries < 7)
-        step = (uint64_t)BACKOFF_MIN_US << pd->tries;
-    if (step > BACKOFF_MAX_US)
-        step = BACKOFF_MAX_US;
+    unsigned doubles = pd->tries < BACKOFF_DOUBLES ? pd->tries : BACKOFF_DOUBLES;
+    uint64_t step = pd->tries < BACKOFF_TRIES ? (uint64_t)BACKOFF_MIN_US << doubles : BACKOFF_MAX_US;
     pd->tries++;
     return step / 2 + pd_random(pd) % (step / 2 + 1);
 }

@@ -495,6 +495,12 @@ void submission_put(struct buf *b, const struct ts_submit *s);
 void submission_get(struct reader *r, struct id job, struct ts_submit *s);
 void record_put(struct buf *b, const struct record *r);
 bool record_get(struct bytes b, struct record *r);
+/* What it is about, without the rest of it. */
+struct record_head {
+    enum record_kind kind;
+    struct id job, task; /* task: COMMIT */
+};
+bool record_head_get(struct bytes b, struct record_head *h);
 /* The one function that changes durable state. The record has been checked against the state. */
 void apply(struct ts *ts, const struct record *r);
 /* Live: numbers the record, appends it to the log, applies it. */

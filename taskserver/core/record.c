@@ -66,6 +66,23 @@ void submission_get(struct reader *r, struct id job, struct ts_submit *s)
     s->owner = get_bytes(r, TS_LABEL_MAX);
 }
 
+/* Where a submission's hashes are, in the order in which submission_get reads it. */
+static size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max)
+{
+    size_t n = 0;
+    uint32_t modules = (uint32_t)get_varint_max(r, TS_MODULES_MAX);
+    for (uint32_t i = 0; i < modules; i++) {
+        get_bytes(r, SIZE_MAX);
+        const uint8_t *module = reader_take(r, SHA256_BYTES);
+        if (module && n < max)
+            sha256[n++] = module;
+    }
+    const uint8_t *input = get_u8(r) ? reader_take(r, SHA256_BYTES) : NULL;
+    if (input && n < max)
+        sha256[n++] = input;
+    return n;
+}
+
 /* ---- One pair of functions a kind; kind, time and job are done ---- */
 
 static void submitted_put(struct buf *b, const struct record *r)
@@ -261,6 +278,16 @@ void record_put(struct buf *b, const struct record *r)
     codec[r->kind].put(b, r);
 }
 
+bool record_head_get(struct bytes b, struct record_head *h)
+{
+    struct reader in = reader_of(b);
+    h->kind = get_u8(&in);
+    get_varint(&in);
+    h->job = get_id(&in);
+    h->task = h->kind == RECORD_COMMIT ? get_id(&in) : (struct id){0};
+    return !in.bad;
+}
+
 bool record_get(struct bytes b, struct record *r)
 {
     struct reader in = reader_of(b);
@@ -271,4 +298,18 @@ bool record_get(struct bytes b, struct record *r)
         return false;
     codec[r->kind].get(&in, r);
     return !in.bad && in.at == in.end;
+}
+
+size_t ts_record_blobs(struct bytes record, const uint8_t *sha256[], size_t max)
+{
+    struct record r;
+    if (!record_get(record, &r))
+        return 0;
+    if (r.kind != RECORD_SUBMITTED && (r.kind != RECORD_JOB || r.state != TS_JOB_RUNNING))
+        return 0;
+    struct reader in = reader_of(record);
+    get_u8(&in);
+    get_varint(&in);
+    get_id(&in);
+    return submission_blobs(&in, sha256, max);
 }

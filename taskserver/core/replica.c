@@ -9,6 +9,7 @@ void replica_config_default(struct replica_config *c)
                                  .closed_us = 30000,
                                  .retry_us = 100000,
                                  .report_us = 2000000,
+                                 .hand_back_us = 2000000,
                                  .halt_us = 5000000,
                                  .tail_bytes_max = 256u << 20,
                                  .window_bytes = 8u << 20,
@@ -157,6 +158,7 @@ void replica_suspect(struct replica *r, uint64_t left_us)
 static void on_tick(struct replica *r, const struct replica_event *e)
 {
     (void)e;
+    r->ticked_us = r->now_us;
     (serves(r) ? primary_tick : backup_tick)(r);
 }
 
@@ -328,12 +330,13 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     handler[event->kind](r, event);
 }
 
-/* The next beat, or the moment from which the other one is suspected. */
+/* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other
+ * steps may come without end. */
 uint64_t replica_due(const struct replica *r)
 {
-    uint64_t beat = r->now_us + r->config.beat_us;
+    uint64_t beat = r->ticked_us + r->config.beat_us;
     uint64_t suspect = serves(r) ? r->whole_us + r->config.solo_us : r->heard_us + r->config.silence_us;
-    return suspect > r->now_us && suspect < beat ? suspect : beat;
+    return suspect > r->ticked_us && suspect < beat ? suspect : beat;
 }
 
 /* ---- Life ---- */
@@ -348,8 +351,14 @@ struct replica *replica_new(const struct replica_config *config, const struct re
     r->config = *config;
     r->mark = *mark;
     r->lsn = r->disk = lsn;
-    r->now_us = r->heard_us = now_us;
+    r->now_us = r->ticked_us = r->heard_us = now_us;
     return r;
+}
+
+void replica_lacks(struct replica *r, uint64_t lsn)
+{
+    must(r->config.journal && lsn <= r->lsn);
+    r->disk = lsn;
 }
 
 void replica_free(struct replica *r)

@@ -14,18 +14,23 @@
 
 #define REPLICA_BATCH_BYTES (64u << 10) /* records in one message, unless one is longer */
 
+/* Whose the shard is, while both could serve it: who makes it, and who gets it back. */
+enum replica_preference { REPLICA_EITHER, REPLICA_MINE, REPLICA_THEIRS };
+
 struct replica_config {
     struct id shard;
-    uint64_t incarnation;     /* of the disk; of the boot where there is no journal. Not 0 */
-    uint64_t nonce;           /* random, made anew by each boot. Not 0 */
-    bool journal;             /* records count as mine when REPLICA_DISK says so; otherwise at once */
-    bool alone;               /* no sibling is configured: may create the shard by itself */
+    uint64_t incarnation; /* of the disk; of the boot where there is no journal. Not 0 */
+    uint64_t nonce;       /* random, made anew by each boot. Not 0 */
+    bool journal;         /* records count as mine when REPLICA_DISK says so; otherwise at once */
+    bool alone;           /* no sibling has ever been: may create the shard by itself, from what it has */
+    enum replica_preference preference;
     uint64_t beat_us;         /* between two signs of life */
     uint64_t silence_us;      /* of the primary, after which it is suspected */
     uint64_t solo_us;         /* without the backup's word, after which the primary asks to go on alone */
     uint64_t closed_us;       /* what is left of either when the connection broke */
     uint64_t retry_us;        /* between two asks of the witness */
     uint64_t report_us;       /* between two reports to the witness when nothing is wanted of it */
+    uint64_t hand_back_us;    /* in sync for so long, a shard of theirs is handed over */
     uint64_t halt_us;         /* without a primary, not in sync: the shard is called halted */
     uint64_t tail_bytes_max;  /* records kept for the backup; a backup that is farther behind starts anew */
     uint64_t window_bytes;    /* records under way to the backup */
@@ -158,6 +163,8 @@ struct replica;
 /* mark and lsn: what the journal had at start, all of it on disk; zero for an empty one. */
 struct replica *replica_new(const struct replica_config *config, const struct replica_mark *mark,
                             uint64_t lsn, uint64_t now_us);
+/* Before its first step: of that only what is up to lsn counts as kept. REPLICA_DISK tells when more does. */
+void replica_lacks(struct replica *r, uint64_t lsn);
 void replica_free(struct replica *r);
 void replica_step(struct replica *r, const struct replica_event *event, struct replica_effects *out);
 uint64_t replica_due(const struct replica *r); /* when the next TICK is wanted, at the latest */

@@ -140,12 +140,16 @@ void backup_on_yield(struct replica *r, const struct replica_msg *m)
     backup_tick(r);
 }
 
-/* A new shard: one of two empty servers makes it, or the one that is alone. */
+/* A new shard: one of two empty servers makes it, whose it is to be; or the one that has been alone. */
 static bool may_create(const struct replica *r)
 {
-    if (r->mark.seen || r->lsn)
+    if (r->mark.seen)
         return false;
-    return r->config.alone || (r->sibling_empty && r->config.incarnation < r->sibling);
+    if (r->config.alone)
+        return true;
+    bool mine = r->config.preference == REPLICA_EITHER ? r->config.incarnation < r->sibling
+                                                       : r->config.preference == REPLICA_MINE;
+    return !r->lsn && r->sibling_empty && mine;
 }
 
 static void claim(struct replica *r)

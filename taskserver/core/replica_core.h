@@ -46,7 +46,7 @@ struct restore {
 struct replica {
     struct replica_config config;
     enum replica_role role;
-    uint64_t now_us;
+    uint64_t now_us, ticked_us; /* of the last step; of the last tick */
     struct replica_effects *out;
     struct replica_mark mark; /* seen, tag of the state, record */
     uint64_t lsn;             /* last record of the state */
@@ -69,6 +69,7 @@ struct replica {
     uint64_t whole_us;  /* when the other in-sync member was last all right */
     bool ticket_wanted; /* a READ is under way, for a SOLO */
     uint64_t yield_us;  /* STEPPING_DOWN since */
+    uint64_t paired_us; /* PRIMARY since */
     uint64_t adding;    /* an ADD of this member is under way, or was and may be */
     struct follower follower;
     struct tail tail;

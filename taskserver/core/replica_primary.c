@@ -4,6 +4,8 @@
 static void role_by_record(struct replica *r)
 {
     bool solo = !shard_other(&r->mark.record, r->config.incarnation);
+    if (solo || r->role == REPLICA_SOLO)
+        r->paired_us = r->now_us;
     if (solo || r->role != REPLICA_STEPPING_DOWN)
         replica_role_set(r, solo ? REPLICA_SOLO : REPLICA_PRIMARY);
 }
@@ -27,7 +29,7 @@ void primary_serve(struct replica *r)
     r->adding = 0;
     r->ticket_wanted = false;
     r->beat_us = 0;
-    r->whole_us = r->now_us;
+    r->whole_us = r->paired_us = r->now_us;
     r->follower = (struct follower){0};
     tail_reset(&r->tail, r->lsn + 1);
     suspect_backup(r, r->config.closed_us);
@@ -189,8 +191,17 @@ void primary_hand_over(struct replica *r)
 
 static void yield_over(struct replica *r)
 {
-    if (r->role == REPLICA_STEPPING_DOWN && due(r, r->yield_us, r->config.silence_us))
-        replica_role_set(r, REPLICA_PRIMARY);
+    if (r->role != REPLICA_STEPPING_DOWN || !due(r, r->yield_us, r->config.silence_us))
+        return;
+    r->paired_us = r->now_us;
+    replica_role_set(r, REPLICA_PRIMARY);
+}
+
+/* What is theirs goes back when they have kept up with it for a while. */
+static void hand_back(struct replica *r)
+{
+    if (r->config.preference == REPLICA_THEIRS && r->open && due(r, r->paired_us, r->config.hand_back_us))
+        primary_hand_over(r);
 }
 
 /* ---- Time ---- */
@@ -208,6 +219,7 @@ static void primary_beat(struct replica *r)
 void primary_tick(struct replica *r)
 {
     yield_over(r);
+    hand_back(r);
     primary_beat(r);
     follower_stream(r);
     primary_ask(r);

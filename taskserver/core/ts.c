@@ -146,6 +146,20 @@ uint64_t ts_now(const struct ts *ts)
 
 /* ---- Restart ---- */
 
+void ts_expect(const struct ts *ts, struct bytes record, bool near)
+{
+    struct record_head head;
+    const struct job *job = record_head_get(record, &head) ? job_find(ts, head.job) : NULL;
+    if (job && head.kind == RECORD_COMMIT)
+        (near ? table_expect_entry : table_expect)(&job->tasks, head.task);
+}
+
+void ts_at(struct ts *ts, uint64_t lsn)
+{
+    must(lsn >= ts->lsn);
+    ts->lsn = lsn;
+}
+
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn)
 {
     struct record r;

@@ -177,10 +177,19 @@ uint64_t ts_due(const struct ts *ts);
 /* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False,
  * and nothing changed, when the record does not fit the state (corruption). */
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn);
+/* Hints that this record will be replayed soon; again, `near`, when it comes close. The state is not changed. */
+void ts_expect(const struct ts *ts, struct bytes record, bool near);
+/* The state is that at lsn: what was replayed may have been a snapshot of nothing. */
+void ts_at(struct ts *ts, uint64_t lsn);
 /* Ends replay: everything ready is put in the queues. */
 void ts_replayed(struct ts *ts, uint64_t now_us);
 /* The state as records, each handed to emit in turn; replaying them into a new ts gives an equal state. */
 void ts_snapshot(const struct ts *ts, void (*emit)(void *ctx, struct bytes record), void *ctx);
+/* The hashes of the modules and the input without which the state after this record cannot be worked on:
+ * those of a job that it begins, or shows as running. Borrowed from the record; at most max, of which
+ * TS_RECORD_BLOBS_MAX are enough. Returns how many. */
+#define TS_RECORD_BLOBS_MAX (TS_MODULES_MAX + 1)
+size_t ts_record_blobs(struct bytes record, const uint8_t *sha256[], size_t max);
 uint64_t ts_lsn(const struct ts *ts); /* of the last record */
 /* The machine's time: that of the latest event or record. It never goes back, and stands still while events
  * are older; so a shell whose clock was set back begins here after a replay. */

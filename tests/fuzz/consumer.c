@@ -39,8 +39,9 @@ static void ask(struct world *w, uint8_t which, uint8_t kind, uint8_t time)
     if (!call->done && call->deadline_us != 0)
         return;
     buf_free(&call->out);
-    *call = (struct call){
-        .kind = (enum call_kind)(kind % 8), .deadline_us = w->now + time * 5000u + 1, .id = {1, which}};
+    *call = (struct call){.kind = (enum call_kind)(kind % CALL_KINDS),
+                          .deadline_us = w->now + time * 5000u + 1,
+                          .id = {1, which}};
     if (call->kind == CALL_WAIT || call->kind == CALL_PROGRESS)
         call->job = &w->job[which % JOBS];
     if (call->kind == CALL_SUBMIT) {
@@ -63,6 +64,7 @@ static void event(struct world *w, struct reader *r)
                              .data = text,
                              .address = text,
                              .network = text,
+                             .shard = {0, (uint64_t)(link % 3)},
                              .state = code % 4,
                              .progress = link & 128 ? &p : NULL};
     w->now += code * 1000u;

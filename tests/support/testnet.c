@@ -21,11 +21,11 @@ extern char **environ;
 
 /* ---- Setting up and tearing down ---- */
 
-static int setup(void **state, bool journal)
+int testnet_prepare(void **state, bool pair, bool journal)
 {
     struct testnet *t = calloc(1, sizeof *t);
     struct network_options o = {
-        .bin_dir = programs_dir(), .user = "tester", .threads = 1, .journal = journal};
+        .bin_dir = programs_dir(), .user = "tester", .threads = 1, .journal = journal, .pair = pair};
     char why[LAUNCH_WHY_MAX];
     assert_non_null(t);
     *state = t;
@@ -36,7 +36,7 @@ static int setup(void **state, bool journal)
 
 static int setup_started(void **state, bool journal)
 {
-    setup(state, journal);
+    testnet_prepare(state, false, journal);
     testnet_start_broker(*state);
     testnet_start_server(*state);
     return 0;
@@ -44,7 +44,16 @@ static int setup_started(void **state, bool journal)
 
 int testnet_setup_empty(void **state)
 {
-    return setup(state, false);
+    return testnet_prepare(state, false, false);
+}
+
+int testnet_setup_pair(void **state)
+{
+    testnet_prepare(state, true, true);
+    testnet_start_broker(*state);
+    testnet_start_server(*state);
+    testnet_start_sibling(*state);
+    return 0;
 }
 
 int testnet_setup(void **state)
@@ -80,6 +89,7 @@ int testnet_teardown(void **state)
     if (!t->passed) {
         print_tail(&n->broker);
         print_tail(&n->server);
+        print_tail(&n->sibling);
         for (int i = 0; i < n->producers; i++)
             print_tail(&n->producer[i]);
     }
@@ -104,6 +114,13 @@ void testnet_start_server(struct testnet *t)
         fail_msg("%s", why);
 }
 
+void testnet_start_sibling(struct testnet *t)
+{
+    char why[LAUNCH_WHY_MAX];
+    if (network_start_sibling(&t->network, t->server_options, why) < 0)
+        fail_msg("%s", why);
+}
+
 void testnet_add_producers(struct testnet *t, int n)
 {
     char why[LAUNCH_WHY_MAX];
@@ -125,7 +142,7 @@ void testnet_restart_producer(struct testnet *t, int i)
         fail_msg("%s", why);
 }
 
-static void kill_child(struct child *c, int signal_number)
+void testnet_kill_child(struct child *c, int signal_number)
 {
     bool ends = signal_number != SIGSTOP && signal_number != SIGCONT && signal_number != SIGUSR1;
     child_signal(c, signal_number);
@@ -135,18 +152,23 @@ static void kill_child(struct child *c, int signal_number)
 
 void testnet_kill_broker(struct testnet *t, int signal_number)
 {
-    kill_child(&t->network.broker, signal_number);
+    testnet_kill_child(&t->network.broker, signal_number);
 }
 
 void testnet_kill_server(struct testnet *t, int signal_number)
 {
-    kill_child(&t->network.server, signal_number);
+    testnet_kill_child(&t->network.server, signal_number);
+}
+
+void testnet_kill_sibling(struct testnet *t, int signal_number)
+{
+    testnet_kill_child(&t->network.sibling, signal_number);
 }
 
 void testnet_kill_producer(struct testnet *t, int i, int signal_number)
 {
     assert_in_range(i, 0, t->network.producers - 1);
-    kill_child(&t->network.producer[i], signal_number);
+    testnet_kill_child(&t->network.producer[i], signal_number);
 }
 
 int testnet_stop_producer(struct testnet *t, int i)
@@ -171,13 +193,14 @@ bool testnet_log_says(const struct child *c, const char *text)
 /* Our environment with the network's own values instead of whatever the tester's are. */
 static char **environment(struct testnet *t)
 {
-    static char network[ADDRESS_MAX + 16], credentials[PATH_MAX + 32], home[PATH_MAX + 8], consumer[128];
+    static char network[sizeof t->network.where + 16], credentials[PATH_MAX + 32], home[PATH_MAX + 8],
+        consumer[128];
     size_t n = 0;
     while (environ[n] != NULL)
         n++;
     char **env = calloc(n + 5, sizeof *env);
     assert_non_null(env);
-    snprintf(network, sizeof network, "CX_NETWORK=%s", t->network.address);
+    snprintf(network, sizeof network, "CX_NETWORK=%s", t->network.where);
     snprintf(credentials, sizeof credentials, "CX_CREDENTIALS=%s", t->network.credentials);
     snprintf(consumer, sizeof consumer, "CX_CONSUMER=%s", t->network.options.user);
     snprintf(home, sizeof home, "HOME=%s", t->network.dir);
@@ -260,7 +283,7 @@ cx_net *testnet_net_as(struct testnet *t, const char *name)
     if (err < 0)
         fail_msg("%s", why);
     setenv("CX_CONSUMER", name, 1);
-    err = cx_open_with(t->network.address, t->network.credentials, &net);
+    err = cx_open_with(t->network.where, t->network.credentials, &net);
     unsetenv("CX_CONSUMER");
     if (err < 0)
         fail_msg("%s", cx_error(NULL));

@@ -28,25 +28,32 @@ struct testnet {
     const char *const *server_options; /* more options of the next cx-taskserver; NULL-terminated, borrowed */
     const char *const *producer_options; /* of the next cx-producer */
     cx_net *net;                         /* of testnet_net, made when first asked for */
+    long life[2]; /* of a pair's servers: where in their logs their present life begins */
     bool passed;
 };
 
 /* cmocka's: *state is a struct testnet with broker and server running; the second has a journal. */
 int testnet_setup(void **state);
 int testnet_setup_journal(void **state);
+/* A pair with journals: the servers are s1 and its sibling s2. */
+int testnet_setup_pair(void **state);
 /* Directory and certificates only, nothing runs yet; set the options, then start. */
 int testnet_setup_empty(void **state);
+int testnet_prepare(void **state, bool pair, bool journal);
 int testnet_teardown(void **state);
 void testnet_passed(struct testnet *t);
 
 /* Starting again keeps address, state and name. */
 void testnet_start_broker(struct testnet *t);
 void testnet_start_server(struct testnet *t);
+void testnet_start_sibling(struct testnet *t);
 void testnet_add_producers(struct testnet *t, int n);
 /* Sends the signal and, for those that end a process, waits for its end. */
 void testnet_kill_broker(struct testnet *t, int signal_number);
 void testnet_kill_server(struct testnet *t, int signal_number);
+void testnet_kill_sibling(struct testnet *t, int signal_number);
 void testnet_kill_producer(struct testnet *t, int i, int signal_number);
+void testnet_kill_child(struct child *c, int signal_number);
 /* One that has ended, again under its name and with its cache. */
 void testnet_restart_producer(struct testnet *t, int i);
 /* SIGTERM, and waits for the end; returns its exit code, or 128 + signal. */

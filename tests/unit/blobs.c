@@ -241,6 +241,33 @@ static void test_puts_under_way_count(void **state)
     free_world(w);
 }
 
+/* One whose size nobody has announced is held to the same limits, as it grows. */
+static void test_put_of_any_size(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    uint8_t mem[1001], sha[32];
+    struct blob_put *p, *q;
+    struct bytes data = blob_of(mem, 1000, 'a', sha);
+    assert_int_equal(blob_put_begin_any(w->b, sha, on_done, w, &p, w->why), 0);
+    assert_int_equal(blob_put_add(p, bytes_of(mem, 600), false, 1000, w->why), 0);
+    assert_int_equal(blob_put_add(p, bytes_of(mem, 400), true, 1000, w->why), 0);
+    while (w->dones < 1)
+        posts_run(&w->posts, true);
+    assert_int_equal(w->code, 0);
+    assert_true(get_equals(w, sha, data));
+    blob_of(mem, 1001, 'b', sha);
+    assert_int_equal(blob_put_begin_any(w->b, sha, on_done, w, &p, w->why), 0);
+    assert_int_equal(blob_put_add(p, bytes_of(mem, 1000), false, 1000, w->why), 0);
+    assert_int_equal(blob_put_begin_any(w->b, sha, on_done, w, &q, w->why), 0);
+    assert_int_equal(blob_put_add(q, bytes_of(mem, 501), false, 1000, w->why), CX_EFULL);
+    assert_int_equal(blob_put_add(p, bytes_of(mem, 1), true, 1000, w->why), CX_ELIMIT);
+    data = blob_of(mem, 1000, 'c', sha); /* what was reserved has been given back */
+    assert_int_equal(put(w, sha, data, data.len), 0);
+    assert_int_equal(files(w, NULL), 2);
+    free_world(w);
+}
+
 static void test_two_puts_of_the_same_blob(void **state)
 {
     (void)state;
@@ -383,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_wrong_length_is_refused),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_puts_under_way_count),
+        cmocka_unit_test(test_put_of_any_size),
         cmocka_unit_test(test_two_puts_of_the_same_blob),
         cmocka_unit_test(test_abandoned_complete_put_is_kept_silently),
         cmocka_unit_test(test_unused_blobs_expire),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/shard.h"
 #include "broker/core/bk.h"
 #include "broker/core/policy.h"
 
@@ -171,8 +172,9 @@ static void malformed_registrations_change_nothing(void **state)
     start(NULL);
     static const char *const names[] = {"", "a b", "a/b", "\xff",
                                         "0123456789012345678901234567890123456789012345678901234567890123"};
-    static const char *const addresses[] = {"",        "host",     "host:",  ":1", "host:123456",
-                                            "ho st:1", "host:1\n", "host:x1"};
+    static const char *const addresses[] = {
+        "",         "host",    "host:",   ":1",      "host:123456", "ho st:1",
+        "host:1\n", "host:x1", "host:1,", ",host:1", "host:1,host", "host:1,,host:2"};
     static const char *const archs[] = {",", "x86_64,", ",x86_64", "x86 64", "a,,b"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         assert_int_equal(add("s1", names[i], 0), CX_EINVAL);
@@ -188,12 +190,55 @@ static void malformed_registrations_change_nothing(void **state)
         assert_int_equal(step(&e), CX_EINVAL);
     }
     char long_address[300];
-    snprintf(long_address, sizeof long_address, "%0200d:1", 0);
+    snprintf(long_address, sizeof long_address, "%0260d:1", 0);
     struct bk_event e = registration("s1", "a", 0);
     e.u.reg.address = bytes_str(long_address);
     assert_int_equal(step(&e), CX_EINVAL);
     assert_string_equal(listed(0), "");
     assert_int_equal(saves, 0);
+}
+
+/* A server says where its sibling is, too: whoever is told of it knows both. */
+static void an_address_may_be_several(void **state)
+{
+    (void)state;
+    char longest[300];
+    start(NULL);
+    struct bk_event e = registration("s1", "a", 0);
+    e.u.reg.address = bytes_str("one:7401,[::1]:7402,10.0.0.3:1");
+    assert_int_equal(step(&e), 0);
+    assert_string_equal(matched(0), "a");
+    assert_string_equal(out.fx[0].record->address, "one:7401,[::1]:7402,10.0.0.3:1");
+    snprintf(longest, sizeof longest, "%0126d:1,%0124d:1", 0, 0);
+    e.u.reg.address = bytes_str(longest);
+    assert_int_equal(step(&e), 0);
+    assert_string_equal(matched(0), "a");
+    assert_string_equal(out.fx[0].record->address, longest);
+}
+
+static bool may_ask(const char *name, const char *network, const char *server)
+{
+    return bk_may_ask(bk, name, shard_id(network, server));
+}
+
+static void a_server_asks_about_the_shards_of_its_network(void **state)
+{
+    (void)state;
+    start("lab=s1,s2;other=s3,s4");
+    assert_false(may_ask("s1", "lab", "s1")); /* it has not registered */
+    assert_int_equal(add("s1", "lab", 0), 0);
+    assert_int_equal(add("s3", "other", 0), 0);
+    assert_int_equal(add("s5", "free", 0), 0);
+    assert_true(may_ask("s1", "lab", "s1"));
+    assert_true(may_ask("s1", "lab", "s2")); /* its sibling is named, if not here */
+    assert_false(may_ask("s2", "lab", "s1"));
+    assert_false(may_ask("s1", "lab", "s3"));
+    assert_false(may_ask("s1", "other", "s3"));
+    assert_false(may_ask("s3", "lab", "s1"));
+    assert_false(may_ask("s5", "lab", "s1"));
+    assert_true(may_ask("s5", "free", "s5"));
+    assert_false(may_ask("s5", "free", "s6"));
+    assert_false(may_ask("nobody", "lab", "s1"));
 }
 
 static void the_first_to_come_owns_a_network(void **state)
@@ -543,6 +588,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_servers_register),
         cmocka_unit_test(malformed_registrations_change_nothing),
+        cmocka_unit_test(an_address_may_be_several),
+        cmocka_unit_test(a_server_asks_about_the_shards_of_its_network),
         cmocka_unit_test(the_first_to_come_owns_a_network),
         cmocka_unit_test(the_policy_decides_where_it_speaks),
         cmocka_unit_test(the_policy_holds_for_what_was_stored),

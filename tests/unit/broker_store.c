@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,90 @@ static void a_killed_process_loses_nothing_it_saved(void **state)
     store_close(s);
 }
 
+struct shards {
+    struct id id[4];
+    struct shard_record record[4];
+    int n, most;
+};
+
+static bool take_shard(void *ctx, struct id id, const struct shard_record *record)
+{
+    struct shards *l = ctx;
+    if (l->n == l->most)
+        return false;
+    l->id[l->n] = id;
+    l->record[l->n++] = *record;
+    return true;
+}
+
+static void shards_are_there_after_reopening(void **state)
+{
+    (void)state;
+    struct store *s = open_store();
+    char why[STORE_WHY_MAX];
+    struct id one = {1, UINT64_MAX}, two = {UINT64_MAX, 2};
+    struct shard_record a = {.epoch = UINT64_MAX, .version = 1, .primary = UINT64_MAX, .in_sync = {3, 4}};
+    struct shard_record b = {.epoch = 1, .version = 2, .nonce = 7};
+    struct shards l = {.most = 4};
+    assert_int_equal(store_save_shard(s, one, &b, why), 0);
+    assert_int_equal(store_save_shard(s, two, &b, why), 0);
+    assert_int_equal(store_save_shard(s, one, &a, why), 0);
+    store_close(s);
+    s = open_store();
+    assert_int_equal(store_load_shards(s, take_shard, &l, why), 0);
+    assert_int_equal(l.n, 2);
+    for (int i = 0; i < 2; i++)
+        assert_memory_equal(&l.record[i], id_equal(l.id[i], one) ? &a : &b, sizeof a);
+    assert_false(id_equal(l.id[0], l.id[1]));
+    l = (struct shards){.most = 1};
+    assert_int_equal(store_load_shards(s, take_shard, &l, why), CX_EIO); /* one that does not fit */
+    assert_int_equal(store_forget_shards(s, why), 0);
+    l.n = 0;
+    assert_int_equal(store_load_shards(s, take_shard, &l, why), 0);
+    assert_int_equal(l.n, 0);
+    store_close(s);
+}
+
+static void write_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_store_of_before_shards_gets_room_for_them(void **state)
+{
+    (void)state;
+    char why[STORE_WHY_MAX];
+    struct shard_record r = {.epoch = 1};
+    write_sql("CREATE TABLE server(network TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL,"
+              " arch TEXT NOT NULL, incarnation INTEGER NOT NULL, threads INTEGER NOT NULL,"
+              " price INTEGER NOT NULL, UNIQUE(network, name));"
+              "INSERT INTO server VALUES('old', 's1', 'h:1', '', 1, 2, 3);"
+              "PRAGMA application_id=1668833906; PRAGMA user_version=1;");
+    struct store *s = open_store();
+    struct loaded l = load(s);
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.record[0].network, "old");
+    assert_int_equal(store_save_shard(s, (struct id){1, 2}, &r, why), 0);
+    store_close(s);
+}
+
+/* Half a record is none. */
+static void a_damaged_shard_is_refused(void **state)
+{
+    (void)state;
+    char why[STORE_WHY_MAX];
+    struct shards l = {.most = 4};
+    store_close(open_store());
+    write_sql("INSERT INTO shard VALUES(zeroblob(16), x'0101')");
+    struct store *s = open_store();
+    assert_int_equal(store_load_shards(s, take_shard, &l, why), CX_EIO);
+    assert_int_equal(l.n, 0);
+    store_close(s);
+}
+
 static void a_second_broker_on_the_store_is_refused(void **state)
 {
     (void)state;
@@ -200,6 +285,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(saved_records_are_there_after_reopening),
+        store_test(shards_are_there_after_reopening),
+        store_test(a_store_of_before_shards_gets_room_for_them),
+        store_test(a_damaged_shard_is_refused),
         store_test(a_killed_process_loses_nothing_it_saved),
         store_test(a_second_broker_on_the_store_is_refused),
         store_test(other_files_are_left_alone),

@@ -261,6 +261,14 @@ static void exit_codes_tell_what_happened(void **state)
     EXPECT(2, "", "jobs", "--network", "nonsense");
     EXPECT(4, "", "run", "--timeout", "0.05", built("tests/modules/spin.so"), "spins", "100000", "1000");
     EXPECT(4, "", "run", "--timeout", "0.05", built("tests/modules/spin.so"), "spin", "600000000", "1");
+    EXPECT(2, "", "server");
+    EXPECT(2, "", "server", "stop");
+    EXPECT(2, "", "server", "status", "s1");
+    EXPECT(2, "", "server", "drain");
+    EXPECT(2, "", "server", "accept-loss", "s1");
+    EXPECT(2, "", "server", "accept-loss", "s1", "--member", "s2");
+    EXPECT(2, "", "server", "status"); /* local:// has no servers */
+    EXPECT(5, "", "server", "status", "--network", "127.0.0.1:1", "--credentials", "/nowhere");
     EXPECT(5, "", "jobs", "--network", "127.0.0.1:1", "--credentials", "/nowhere");
     EXPECT(6, "", "run", "/nowhere.so", "f");
     EXPECT(6, "", "run", FIB, "fibb", "1");
@@ -274,8 +282,8 @@ static void exit_codes_tell_what_happened(void **state)
 
 static void every_verb_explains_itself(void **state)
 {
-    static const char *const verbs[] = {"run",      "submit", "wait",   "status", "jobs",  "producers",
-                                        "networks", "cancel", "forget", "why",    "local", "ca"};
+    static const char *const verbs[] = {"run",    "submit", "wait", "status", "jobs", "producers", "networks",
+                                        "cancel", "forget", "why",  "local",  "ca",   "server"};
     (void)state;
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         struct ended a, b;

@@ -59,6 +59,16 @@ static void welcome(struct world *w)
     step(w, (struct client_event){.kind = CLIENT_WELCOME, .link = LINK_TASKS, .network = bytes_str("net")});
 }
 
+/* The greeting of a server of a pair. */
+static void welcome_of(struct world *w, uint64_t shard, const char *addresses)
+{
+    step(w, (struct client_event){.kind = CLIENT_WELCOME,
+                                  .link = LINK_TASKS,
+                                  .network = bytes_str("net"),
+                                  .shard = {0, shard},
+                                  .address = bytes_str(addresses)});
+}
+
 static void closed(struct world *w, enum client_link link, int code, const char *text)
 {
     step(w,
@@ -760,6 +770,385 @@ static void networks_are_a_brokers_to_list(void **state)
     world_end(&w);
 }
 
+/* ---- Pairs ---- */
+
+#define NOT_PRIMARY "not the primary of shard s1"
+
+/* The shard that the last step's Hello asked for. */
+static uint64_t asked_for(const struct world *w)
+{
+    for (size_t i = 0; i < w->fx.n; i++)
+        if (w->fx.fx[i].kind == CLIENT_FX_SEND && w->fx.fx[i].message == SEND_HELLO)
+            return w->fx.fx[i].id.lo;
+    fail_msg("no Hello was sent");
+    return 0;
+}
+
+static void expect_dial(const struct world *w, const char *address, uint64_t shard)
+{
+    assert_string_equal(dialled(w, LINK_TASKS), address);
+    assert_int_equal(asked_for(w), shard);
+}
+
+/* Connected to a:1, which is primary of shard 7; its sibling is b:2. */
+static void world_paired(struct world *w)
+{
+    struct call call = simple(CALL_LIST, UINT64_MAX);
+    world_start(w, "a:1");
+    ask(w, &call);
+    expect_dial(w, "a:1", 0);
+    welcome_of(w, 7, "a:1,b:2");
+    status(w, LINK_TASKS, sent(w, LINK_TASKS, SEND_LIST), CX_OK, "");
+    assert_true(call.done);
+}
+
+static void world_submitted(struct world *w)
+{
+    struct call call = {.kind = CALL_SUBMIT, .deadline_us = UINT64_MAX, .id = {5, 6}};
+    world_paired(w);
+    ask(w, &call);
+    status(w, LINK_TASKS, sent(w, LINK_TASKS, SEND_SUBMIT), CX_OK, "");
+    assert_true(call.done && call.code == CX_OK);
+}
+
+static void a_submission_goes_on_at_the_sibling(void **state)
+{
+    struct world w;
+    struct call call = submission(UINT64_MAX);
+    (void)state;
+    world_paired(&w);
+    ask(&w, &call);
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    sent(&w, LINK_TASKS, SEND_SUBMIT);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    expect_dial(&w, "b:2", 7);                      /* at once, and for no other shard */
+    closed(&w, LINK_TASKS, CX_ENONET, NOT_PRIMARY); /* not yet */
+    tick_at(&w, client_due(w.c));
+    expect_dial(&w, "a:1", 7);
+    closed(&w, LINK_TASKS, CX_ENONET, "refused");
+    expect_dial(&w, "b:2", 7);
+    welcome_of(&w, 7, "b:2,a:1");
+    assert_string_equal(dialled(&w, LINK_BLOBS), "b:2");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    const struct client_effect *fx = find(&w, CLIENT_FX_SEND, LINK_TASKS);
+    assert_true(fx->message == SEND_SUBMIT && fx->id.hi == 3 && fx->id.lo == 4);
+    status(&w, LINK_TASKS, fx->req, CX_OK, "");
+    assert_true(call.done && call.code == CX_OK);
+    world_end(&w);
+}
+
+/* What was not sent yet may go to any shard. */
+static void a_client_without_jobs_goes_anywhere(void **state)
+{
+    struct world w;
+    struct call call = submission(UINT64_MAX);
+    (void)state;
+    world_paired(&w);
+    ask(&w, &call);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    expect_dial(&w, "b:2", 0);
+    welcome_of(&w, 8, "b:2,a:1");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    sent(&w, LINK_TASKS, SEND_SUBMIT);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset"); /* whether it was taken nobody knows */
+    expect_dial(&w, "a:1", 8);
+    world_end(&w);
+}
+
+static void a_watch_goes_on_at_the_sibling(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}, .acked = true};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    progress(&w, sent(&w, LINK_TASKS, SEND_WATCH), 10);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    expect_dial(&w, "b:2", 7);
+    welcome_of(&w, 7, "b:2,a:1");
+    uint64_t req = sent(&w, LINK_TASKS, SEND_WATCH);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset"); /* the result was on its way */
+    expect_dial(&w, "a:1", 7);
+    result(&w, req, 1, "late", "");
+    assert_false(call.done);
+    welcome_of(&w, 7, "a:1,b:2");
+    result(&w, sent(&w, LINK_TASKS, SEND_WATCH), 1, "value", "");
+    assert_true(call.done && call.code == 0);
+    assert_memory_equal(job.value.data, "value", 5);
+    buf_free(&job.value);
+    world_end(&w);
+}
+
+/* A stream may outlast the server's office for a moment. */
+static void a_refused_request_is_asked_at_the_sibling(void **state)
+{
+    struct world w;
+    struct call call = simple(CALL_CANCEL, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_CANCEL), CX_ENONET, NOT_PRIMARY);
+    assert_false(call.done);
+    assert_non_null(find(&w, CLIENT_FX_HANGUP, LINK_TASKS));
+    expect_dial(&w, "b:2", 7);
+    welcome_of(&w, 7, "b:2,a:1");
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_CANCEL), CX_OK, "");
+    assert_true(call.done && call.code == CX_OK);
+    world_end(&w);
+}
+
+static void another_shard_is_not_taken(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}, .acked = true};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    welcome_of(&w, 8, "b:2,a:1"); /* it does not heed what Hello asked */
+    assert_non_null(find(&w, CLIENT_FX_HANGUP, LINK_TASKS));
+    assert_int_equal(sends(&w), 0);
+    tick_at(&w, client_due(w.c));
+    expect_dial(&w, "a:1", 7);
+    world_end(&w);
+}
+
+static void a_server_that_serves_nothing_is_left(void **state)
+{
+    struct world w;
+    struct call call = simple(CALL_LIST, UINT64_MAX);
+    (void)state;
+    world_start(&w, "a:1,b:2");
+    ask(&w, &call);
+    welcome_of(&w, 0, "a:1,b:2");
+    expect_dial(&w, "b:2", 0);
+    welcome_of(&w, 8, "b:2,a:1");
+    sent(&w, LINK_TASKS, SEND_LIST);
+    world_end(&w);
+}
+
+static void both_down_for_a_while_is_waited_out(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}, .acked = true};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    for (int i = 0; i < 40; i++) {
+        closed(&w, LINK_TASKS, CX_ENONET, i % 2 != 0 ? NOT_PRIMARY : "refused");
+        if (find(&w, CLIENT_FX_DIAL, LINK_TASKS) == NULL) {
+            assert_true(client_due(w.c) - w.now <= CLIENT_LIVE_MAX);
+            tick_at(&w, client_due(w.c));
+        }
+        assert_non_null(find(&w, CLIENT_FX_DIAL, LINK_TASKS));
+        assert_false(call.done);
+    }
+    welcome_of(&w, 7, "b:2,a:1");
+    result(&w, sent(&w, LINK_TASKS, SEND_WATCH), 1, "value", "");
+    assert_true(call.done && call.code == 0);
+    buf_free(&job.value);
+    world_end(&w);
+}
+
+/* A machine without power answers nothing, not even a refusal. */
+static void a_silent_address_does_not_hold_up_the_other(void **state)
+{
+    struct world w;
+    struct call call = simple(CALL_CANCEL, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    expect_dial(&w, "b:2", 7);
+    closed(&w, LINK_TASKS, CX_ENONET, "refused");
+    tick_at(&w, client_due(w.c));
+    expect_dial(&w, "a:1", 7);
+    tick_at(&w, client_due(w.c));
+    assert_non_null(find(&w, CLIENT_FX_HANGUP, LINK_TASKS));
+    expect_dial(&w, "b:2", 7);
+    world_end(&w);
+}
+
+static void one_servers_no_is_checked_with_the_other(void **state)
+{
+    struct world w;
+    struct call call = simple(CALL_WHY, UINT64_MAX);
+    (void)state;
+    world_paired(&w);
+    ask(&w, &call);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WHY), CX_ENOTFOUND, "no such job");
+    assert_false(call.done);
+    expect_dial(&w, "b:2", 7);
+    closed(&w, LINK_TASKS, CX_ENONET, NOT_PRIMARY);
+    assert_true(call.done && call.code == CX_ENOTFOUND);
+    world_end(&w);
+}
+
+/* a:1 was overtaken and has not heard of it. */
+static void the_overtaken_are_not_believed(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}, .acked = true};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX);
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WATCH), CX_ENOTFOUND, "no such job");
+    for (int i = 0; i < 5; i++) { /* the other one cannot be reached */
+        assert_false(call.done);
+        expect_dial(&w, "b:2", 7);
+        closed(&w, LINK_TASKS, CX_ENONET, "refused");
+        assert_false(call.done);
+        tick_at(&w, client_due(w.c));
+        expect_dial(&w, "a:1", 7);
+        welcome_of(&w, 7, "a:1,b:2");
+        status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WATCH), CX_ENOTFOUND, "no such job");
+    }
+    expect_dial(&w, "b:2", 7);
+    welcome_of(&w, 7, "b:2,a:1");
+    result(&w, sent(&w, LINK_TASKS, SEND_WATCH), 1, "value", "");
+    assert_true(call.done && call.code == 0);
+    buf_free(&job.value);
+    world_end(&w);
+}
+
+static void what_both_say_is_believed(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {5, 6}, .acked = true};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX), again = call;
+    (void)state;
+    world_submitted(&w);
+    ask(&w, &call);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WATCH), CX_ENOTFOUND, "no such job");
+    welcome_of(&w, 7, "b:2,a:1");
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WATCH), CX_ENOTFOUND, "no such job");
+    assert_true(call.done && call.code == CX_ENOTFOUND);
+    ask(&w, &again); /* and may be asked again */
+    sent(&w, LINK_TASKS, SEND_WATCH);
+    world_end(&w);
+}
+
+/* Of a job that somebody else submitted an unreachable server is not waited for. */
+static void a_stranger_is_unknown_when_all_who_can_say_so(void **state)
+{
+    struct world w;
+    struct client_job job = {.id = {8, 9}};
+    struct call call = about(&job, CALL_WAIT, UINT64_MAX);
+    (void)state;
+    world_paired(&w);
+    ask(&w, &call);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WATCH), CX_ENOTFOUND, "no such job");
+    expect_dial(&w, "b:2", 7);
+    closed(&w, LINK_TASKS, CX_ENONET, "refused");
+    assert_true(call.done && call.code == CX_ENOTFOUND);
+    world_end(&w);
+}
+
+/* Whoever is in the middle of sending is not cut off for another's doubt. */
+static void a_doubt_waits_for_what_is_under_way(void **state)
+{
+    struct world w;
+    struct call put = submission(UINT64_MAX), why = simple(CALL_WHY, UINT64_MAX);
+    (void)state;
+    world_paired(&w);
+    ask(&w, &put);
+    uint64_t have = sent(&w, LINK_BLOBS, SEND_HAVE);
+    ask(&w, &why);
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_WHY), CX_ENOTFOUND, "no such job");
+    assert_int_equal(w.fx.n, 0);
+    status(&w, LINK_BLOBS, have, CX_OK, "");
+    status(&w, LINK_BLOBS, sent(&w, LINK_BLOBS, SEND_HAVE), CX_OK, "");
+    status(&w, LINK_TASKS, sent(&w, LINK_TASKS, SEND_SUBMIT), CX_OK, "");
+    assert_true(put.done);
+    expect_dial(&w, "b:2", 7);
+    world_end(&w);
+}
+
+static void a_client_for_one_shard_asks_for_it_from_the_start(void **state)
+{
+    struct client_config config = {.address = "a:1,b:2", .seed = 7, .grace_us = GRACE, .shard = {0, 9}};
+    struct world w = {.c = client_new(&config), .now = 1000000};
+    struct call call = simple(CALL_LIST, UINT64_MAX);
+    (void)state;
+    ask(&w, &call);
+    expect_dial(&w, "a:1", 9);
+    closed(&w, LINK_TASKS, CX_ENONET, NOT_PRIMARY);
+    expect_dial(&w, "b:2", 9);
+    welcome_of(&w, 9, "b:2,a:1");
+    sent(&w, LINK_TASKS, SEND_LIST);
+    world_end(&w);
+}
+
+static void a_client_for_a_server_takes_what_it_serves(void **state)
+{
+    struct client_config config = {.address = "a:1", .seed = 7, .grace_us = GRACE, .any = true};
+    struct world w = {.c = client_new(&config), .now = 1000000};
+    struct call call = simple(CALL_LIST, UINT64_MAX);
+    (void)state;
+    ask(&w, &call);
+    expect_dial(&w, "a:1", 0);
+    welcome_of(&w, 0, "a:1,b:2");
+    sent(&w, LINK_TASKS, SEND_LIST);
+    world_end(&w);
+}
+
+/* Offers are pairs, and the other one's address is known with the first. */
+static void offers_may_be_lists(void **state)
+{
+    struct world w;
+    struct call call = simple(CALL_LIST, UINT64_MAX);
+    (void)state;
+    world_start(&w, "broker:b:9");
+    ask(&w, &call);
+    uint64_t req = sent(&w, LINK_BROKER, SEND_MATCH);
+    offer(&w, req, "s:1,s:2");
+    offer(&w, req, "s:2,s:1");
+    offer(&w, req, "s:3,s:4");
+    status(&w, LINK_BROKER, req, CX_OK, "");
+    expect_dial(&w, "s:1", 0);
+    closed(&w, LINK_TASKS, CX_ENONET, "refused");
+    expect_dial(&w, "s:2", 0);
+    closed(&w, LINK_TASKS, CX_ENONET, "refused");
+    expect_dial(&w, "s:3", 0);
+    assert_string_equal(client_address(w.c, 3), "s:4");
+    assert_null(client_address(w.c, 4));
+    world_end(&w);
+}
+
+/* P6: the broker introduces; who has jobs somewhere goes on without it. */
+static void a_pair_fails_over_without_the_broker(void **state)
+{
+    struct world w;
+    struct call call = {.kind = CALL_SUBMIT, .deadline_us = UINT64_MAX, .id = {5, 6}};
+    (void)state;
+    world_start(&w, "broker:b:9");
+    ask(&w, &call);
+    uint64_t req = sent(&w, LINK_BROKER, SEND_MATCH);
+    offer(&w, req, "s:1,s:2");
+    offer(&w, req, "s:3,s:4");
+    status(&w, LINK_BROKER, req, CX_OK, "");
+    welcome_of(&w, 7, "s:1,s:2");
+    sent(&w, LINK_TASKS, SEND_SUBMIT);
+    closed(&w, LINK_BROKER, CX_ENONET, "reset");
+    closed(&w, LINK_TASKS, CX_ENONET, "reset");
+    expect_dial(&w, "s:2", 7);
+    closed(&w, LINK_TASKS, CX_ENONET, NOT_PRIMARY);
+    assert_null(find(&w, CLIENT_FX_DIAL, LINK_TASKS)); /* not s:3: it does not have our shard */
+    tick_at(&w, client_due(w.c));
+    if (find(&w, CLIENT_FX_DIAL, LINK_TASKS) == NULL) /* that was the broker's turn */
+        tick_at(&w, client_due(w.c));
+    expect_dial(&w, "s:1", 7);
+    world_end(&w);
+}
+
 /* ---- Whatever comes, in whatever order ---- */
 
 struct storm {
@@ -781,7 +1170,7 @@ static void storm_ask(struct storm *s)
 {
     struct call *call = &s->call[draw(s) % 12];
     bool busy = !call->done && call->deadline_us != 0;
-    enum call_kind kind = (enum call_kind)(draw(s) % 8);
+    enum call_kind kind = (enum call_kind)(draw(s) % CALL_KINDS);
     if (busy)
         return;
     buf_free(&call->out);
@@ -805,7 +1194,8 @@ static void storm_event(struct storm *s)
                              .code = codes[draw(s) % 8],
                              .text = bytes_str("text"),
                              .data = bytes_str("data"),
-                             .address = bytes_str("x:1"),
+                             .address = bytes_str(draw(s) % 2 != 0 ? "x:1" : "x:1,y:2"),
+                             .shard = {0, draw(s) % 3},
                              .network = bytes_str("net"),
                              .state = (uint32_t)(draw(s) % 3 + 1),
                              .progress = draw(s) % 2 != 0 ? &p : NULL};
@@ -873,6 +1263,23 @@ int main(void)
         cmocka_unit_test(a_broker_without_offers_is_asked_again),
         cmocka_unit_test(a_lost_broker_is_dialled_again),
         cmocka_unit_test(networks_are_a_brokers_to_list),
+        cmocka_unit_test(a_submission_goes_on_at_the_sibling),
+        cmocka_unit_test(a_client_without_jobs_goes_anywhere),
+        cmocka_unit_test(a_watch_goes_on_at_the_sibling),
+        cmocka_unit_test(a_refused_request_is_asked_at_the_sibling),
+        cmocka_unit_test(another_shard_is_not_taken),
+        cmocka_unit_test(a_server_that_serves_nothing_is_left),
+        cmocka_unit_test(both_down_for_a_while_is_waited_out),
+        cmocka_unit_test(a_silent_address_does_not_hold_up_the_other),
+        cmocka_unit_test(one_servers_no_is_checked_with_the_other),
+        cmocka_unit_test(the_overtaken_are_not_believed),
+        cmocka_unit_test(what_both_say_is_believed),
+        cmocka_unit_test(a_stranger_is_unknown_when_all_who_can_say_so),
+        cmocka_unit_test(a_doubt_waits_for_what_is_under_way),
+        cmocka_unit_test(a_client_for_one_shard_asks_for_it_from_the_start),
+        cmocka_unit_test(a_client_for_a_server_takes_what_it_serves),
+        cmocka_unit_test(offers_may_be_lists),
+        cmocka_unit_test(a_pair_fails_over_without_the_broker),
         cmocka_unit_test(storms_break_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,17 +40,20 @@ struct world {
     struct journal_found found;
     char why[STATE_WHY_MAX];
     uint64_t held;       /* last lsn told */
+    uint64_t generation; /* told with it */
     uint64_t replayed;   /* lsn of the last record replayed */
     uint64_t records;    /* replayed */
     bool wrong;          /* a replayed record was not the one written */
     uint64_t refuse_lsn; /* replay refuses this one */
 };
 
-static inline void on_held(void *ctx, uint64_t lsn)
+static inline void on_held(void *ctx, uint64_t lsn, uint64_t generation)
 {
     struct world *w = ctx;
-    assert_true(lsn > w->held);
+    assert_true(generation > w->generation || lsn > w->held);
+    assert_true(generation >= w->generation);
     w->held = lsn;
+    w->generation = generation;
 }
 
 /* Snapshots in these tests are one record that holds the lsn in decimal; others are record_of(lsn). */
@@ -102,7 +105,8 @@ static inline int open_world(struct world *w)
                                     .machine = &machine,
                                     .ctx = w,
                                     .compact_bytes = 1000};
-    w->held = w->replayed = w->records = 0;
+    w->held = w->generation = w->replayed = w->records = 0;
+    journal_found_free(&w->found);
     w->wrong = false;
     w->why[0] = 0;
     int code = journal_open(&config, 0x1234, on_replay, &w->j, &w->found, w->why);
@@ -137,12 +141,13 @@ static inline void path_of(const struct world *w, char *path, const char *name)
 static inline void free_world(struct world *w)
 {
     char path[128];
-    static const char *const names[] = {"journal", "journal.new", "lock"};
-    for (unsigned i = 0; i < 3; i++) {
+    static const char *const names[] = {"journal", "journal.new", "journal.other", "lock"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         path_of(w, path, names[i]);
         unlink(path);
     }
     rmdir(w->dir);
+    journal_found_free(&w->found);
     free(w);
 }
 

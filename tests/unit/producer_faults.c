@@ -253,7 +253,7 @@ static void it_dials_for_ever_with_jittered_back_off(void **state)
     b.pd = pd_new(&(struct pd_config){.seats = 1, .seed = 8});
     size_t same = 0;
     for (uint64_t i = 0; i < 100; i++) {
-        uint64_t step = i < 7 ? UINT64_C(20000) << i : 2000000;
+        uint64_t step = i < 4 ? UINT64_C(20000) << i : i < 24 ? 320000 : 2000000;
         uint64_t wait = next_wait(&a);
         same += wait == next_wait(&b);
         assert_in_range(wait, step / 2, step > 2000000 ? 2000000 : step);

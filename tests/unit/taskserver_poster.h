@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 enum { POSTS_MAX = 4096 };
 

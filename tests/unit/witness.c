@@ -209,13 +209,122 @@ static void test_limits(void **state)
     witness_free(s.w);
 }
 
+/* ---- A store that several witnesses share ---- */
+
+/* The one cell of such a store, and who writes it: only from what it has been read as. */
+struct cell {
+    struct shard_record record;
+    unsigned revision;
+};
+
+static void load(struct setup *s, const struct cell *cell, uint64_t boot)
+{
+    step(s, (struct witness_event){
+                .kind = WITNESS_LOADED, .shard = shard, .record = cell->record, .boot = boot});
+    assert_int_equal(s->fx.n, 0);
+}
+
+static bool write_cell(struct setup *s, struct cell *cell, unsigned read_at)
+{
+    struct shard_record record = s->fx.fx[0].record;
+    bool done = cell->revision == read_at;
+    assert_int_equal(s->fx.fx[0].kind, WITNESS_FX_SAVE);
+    if (done)
+        *cell = (struct cell){record, cell->revision + 1};
+    step(s, (struct witness_event){
+                .kind = done ? WITNESS_SAVED : WITNESS_UNSAVED, .shard = shard, .record = record});
+    assert_int_equal(s->fx.n, done ? 1 : 0); /* what was not written is not answered */
+    return done;
+}
+
+static void test_two_witnesses_and_one_epoch(void **state)
+{
+    (void)state;
+    struct cell cell = {pair, 1};
+    struct setup one = setup_of(NULL), two = setup_of(NULL);
+    struct shard_ask a = {.kind = SHARD_CLAIM, .shard = shard, .member = A, .nonce = 6, .epoch = 4};
+    struct shard_ask b = {.kind = SHARD_CLAIM, .shard = shard, .member = B, .nonce = 8, .epoch = 4};
+    load(&one, &cell, BOOT);
+    load(&two, &cell, BOOT + 1);
+    step(&one, (struct witness_event){.kind = WITNESS_ASK, .ask = a});
+    step(&two, (struct witness_event){.kind = WITNESS_ASK, .ask = b});
+    assert_true(write_cell(&two, &cell, 1));
+    assert_false(write_cell(&one, &cell, 1));
+    load(&one, &cell, BOOT); /* it reads what the other one wrote, and decides anew */
+    assert_false(changes(&one, a));
+    struct shard_record r = now_is(&one);
+    assert_true(r.epoch == 5 && r.primary == B && r.nonce == 8);
+    witness_free(one.w);
+    witness_free(two.w);
+}
+
+static void test_an_operators_order_that_was_not_written(void **state)
+{
+    (void)state;
+    struct cell cell = {pair, 1};
+    struct setup s = setup_of(NULL);
+    struct witness_event order = {.kind = WITNESS_ACCEPT_LOSS, .shard = shard, .member = C};
+    step(&s, order);
+    assert_int_equal(s.fx.n, 0); /* no such shard yet */
+    load(&s, &cell, BOOT);
+    step(&s, order);
+    assert_false(write_cell(&s, &cell, 0));
+    load(&s, &cell, BOOT);
+    step(&s, order);
+    struct shard_record next = s.fx.fx[0].record;
+    assert_true(next.epoch == 6 && shard_has(&next, C));
+    witness_free(s.w);
+}
+
+static void test_another_store_is_another_boot(void **state)
+{
+    (void)state;
+    struct cell none = {0};
+    struct setup s = setup_of(NULL);
+    struct shard_ask a = {.kind = SHARD_READ, .member = A, .nonce = NONCE, .epoch = 4, .known = pair};
+    struct shard_ask b = {.kind = SHARD_READ, .member = B, .nonce = 8, .epoch = 4, .known = pair};
+    load(&s, &none, BOOT);
+    assert_false(changes(&s, a));
+    load(&s, &none, BOOT + 1); /* emptied; what A said may be from before */
+    b.boot = BOOT + 1;
+    assert_false(changes(&s, b));
+    assert_false(changes(&s, a)); /* with the old boot */
+    a.boot = BOOT + 1;
+    assert_true(changes(&s, a));
+    assert_int_equal(now_is(&s).epoch, 6);
+    witness_free(s.w);
+}
+
+static void test_reports_end_with_a_record(void **state)
+{
+    (void)state;
+    struct cell none = {0}, made = {{.epoch = 7, .version = 2, .in_sync = {C}}, 1};
+    struct setup s = setup_of(NULL);
+    struct shard_ask a = {.kind = SHARD_READ, .member = A, .nonce = NONCE, .epoch = 4, .known = pair};
+    struct shard_ask b = {.kind = SHARD_READ, .member = B, .nonce = 8, .epoch = 4, .known = pair};
+    load(&s, &none, BOOT);
+    assert_false(changes(&s, a));
+    load(&s, &made, BOOT); /* by another witness */
+    load(&s, &none, BOOT);
+    assert_false(changes(&s, b)); /* A has to say it again */
+    witness_free(s.w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_claim),       cmocka_unit_test(test_solo),
-        cmocka_unit_test(test_add),         cmocka_unit_test(test_one_change_at_a_time),
-        cmocka_unit_test(test_new_shard),   cmocka_unit_test(test_lost_store),
-        cmocka_unit_test(test_accept_loss), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_solo),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_one_change_at_a_time),
+        cmocka_unit_test(test_new_shard),
+        cmocka_unit_test(test_lost_store),
+        cmocka_unit_test(test_accept_loss),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_two_witnesses_and_one_epoch),
+        cmocka_unit_test(test_an_operators_order_that_was_not_written),
+        cmocka_unit_test(test_another_store_is_another_boot),
+        cmocka_unit_test(test_reports_end_with_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "taskserver/worker.h"
+#include "proto/worker.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* A thread that does what would block: it runs jobs one after the other, and each then ends on the reactor.
  */
-#ifndef TASKSERVER_WORKER_H
-#define TASKSERVER_WORKER_H
+#ifndef PROTO_WORKER_H
+#define PROTO_WORKER_H
 
 #include <stdbool.h>
 
