@@ -148,3 +148,18 @@ bool parcel_get(struct bytes parcel, struct parcel_view *v)
     get[v->head.kind](&r, v);
     return !r.bad && r.at == r.end;
 }
+
+size_t parcels_blobs(struct bytes parcels, const uint8_t *sha256[], size_t max)
+{
+    for (struct reader in = reader_of(parcels); reader_more(&in);) {
+        struct parcel_head h;
+        struct reader r = reader_of(get_bytes(&in, SIZE_MAX));
+        head_get(&r, &h);
+        if (h.kind != PARCEL_MOVE)
+            continue;
+        get_id(&r);
+        get_u64(&r);
+        return submission_blobs(&r, sha256, max);
+    }
+    return 0;
+}

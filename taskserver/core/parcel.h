@@ -74,4 +74,7 @@ bool parcel_get(struct bytes parcel, struct parcel_view *v);
 /* Walks the tasks of a MOVE: start with a reader on v->tasks. */
 bool parcel_task_get(struct reader *r, const struct parcel_view *v, struct parcel_task *t);
 
+/* The modules and the input of the first MOVE among these parcels; borrowed. Returns how many. */
+size_t parcels_blobs(struct bytes parcels, const uint8_t *sha256[], size_t max);
+
 #endif
