@@ -10,8 +10,8 @@
 #define TASKSERVER_BLOBS_H
 
 #include "base/bytes.h"
-#include "taskserver/state.h"
 #include "proto/worker.h"
+#include "taskserver/state.h"
 
 #define BLOB_HASH_BYTES 32u
 #define BLOBS_MAX       65536u /* in one directory */

@@ -32,8 +32,8 @@
 #define TASKSERVER_JOURNAL_H
 
 #include "base/bytes.h"
-#include "taskserver/state.h"
 #include "proto/worker.h"
+#include "taskserver/state.h"
 
 #define JOURNAL_VERSION        2u
 #define JOURNAL_HEADER_BYTES   56u
