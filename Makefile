@@ -182,6 +182,7 @@ soak: products $(E2E) $(TESTMODS) ## the end-to-end tests RUNS=20 times over: ex
 sim: $(SIM) ## simulate SEEDS=100000 networks, and as many pairs of servers
 	$(B)/tests/sim/cx-sim 1 $(or $(SEEDS),100000)
 	$(B)/tests/sim/pair-sim 1 $(or $(SEEDS),100000)
+	$(B)/tests/sim/net-sim 1 $(or $(SEEDS),100000)
 
 fuzz: ## fuzz every target with libFuzzer, SECONDS=60 each
 	@tools/fuzz $(or $(SECONDS),60)

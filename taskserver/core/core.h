@@ -457,7 +457,7 @@ enum record_kind {
     RECORD_FORGOTTEN = 4, /* job */
     RECORD_JOB = 5,       /* snapshot: a job's state without its tasks */
     RECORD_TASK = 6,      /* snapshot: one task */
-    RECORD_MOVED = 7,     /* now job shard tasks: they leave for there */
+    RECORD_MOVED = 7,     /* now job shard (task crashes)*: they leave for there */
     RECORD_RECEIVED = 8,  /* now shard number parcels: the first has that number */
     RECORD_CONFIRMED = 9, /* now shard number: parcels up to it have arrived */
     RECORD_BOUND = 10,    /* now job bound: improved elsewhere */
@@ -493,6 +493,7 @@ void put_flag_i64(struct buf *b, bool has, int64_t v);
 bool get_flag_i64(struct reader *r, int64_t *v);
 void submission_put(struct buf *b, const struct ts_submit *s);
 void submission_get(struct reader *r, struct id job, struct ts_submit *s);
+size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max);
 void record_put(struct buf *b, const struct record *r);
 bool record_get(struct bytes b, struct record *r);
 /* What it is about, without the rest of it. */
