@@ -472,6 +472,51 @@ def f18_60_producers(x):
     yield record("f18_60_producers", v, "T_1/(60 T_60)", "one producer", median(t1), v, 0.97, v >= 0.97), detail
 
 
+# ---- Failures of a pair of servers ----
+
+def _failures(x, case, *args):
+    """The rounds of tests/bench/pair, which checks the jobs' answers itself."""
+    lines = run([x.bench("pair"), case, *args], timeout=900).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def _pair_record(x, case, key, what, *args):
+    rounds = _failures(x, case, *args)
+    detail = {"rounds": rounds, "note": what.format(n=len(rounds), worst=max(r[key] for r in rounds)),
+              "command": " ".join(["build/release/tests/bench/pair", case, *map(str, args)])}
+    return record(case, median([r[key] for r in rounds]), "s", "-", None, None, None, True), detail
+
+
+@case("failover_kill")
+def failover_kill(x):
+    yield _pair_record(x, "failover_kill", "progress_s",
+                       "kill -9 of the primary under a job, until the job's consumer sees more of its tasks done; "
+                       "progress is told ten times a second at most; median of {n}, worst {worst:.3f}", TIMES)
+
+
+@case("failover_stop")
+def failover_stop(x):
+    yield _pair_record(x, "failover_stop", "progress_s",
+                       "the primary is stopped, keeps its connections and says nothing: until the job's consumer "
+                       "sees more of its tasks done; median of {n}, worst {worst:.3f}", TIMES)
+
+
+@case("alternating_failures")
+def alternating_failures(x):
+    yield _pair_record(x, "alternating_failures", "whole_s",
+                       "{n} failures in turn under running jobs, all answers right: kill -9, empty disk, started "
+                       "again; until the pair is whole and each has its own shard back (2 s are waited before "
+                       "that); worst {worst:.3f}", 20)
+
+
+@case("repair_window")
+def repair_window(x):
+    yield _pair_record(x, "repair_window", "in_sync_s",
+                       "from the start of the server that has lost its disk until it is in sync, with 100,000 "
+                       "tasks in the shard: the time in which a second failure would be one too many; median "
+                       "of {n}, worst {worst:.3f}", TIMES, 100_000)
+
+
 # ---- Task graphs ----
 
 PLAYERS = 4

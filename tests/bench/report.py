@@ -120,7 +120,8 @@ def _table(records):
     for r in records:
         met = "-" if r["bar"] is None else "yes" if r["met"] else "**no**"
         rows.append(f"| `{r['bench']}` | {_number(r['value'])} | {r['unit']} | {_number(r['bar'])} | {met} | "
-                    f"{r['baseline']} | {_number(r['baseline_value'])} | {r['ratio']:.3g} |")
+                    f"{r['baseline']} | {_number(r['baseline_value'])} | "
+                    f"{'-' if r['ratio'] is None else format(r['ratio'], '.3g')} |")
     return rows
 
 
