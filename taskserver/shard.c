@@ -171,6 +171,8 @@ uint64_t shard_turn(struct shard *s)
         journal_compact(s->journal);
         journal_flush(s->journal);
     }
+    if (s->replica && s->unflushed)
+        next = 0; /* what was held has logged more: at once again */
     uint64_t table = s->serves ? monotonic(s, ts_due(s->ts)) : UINT64_MAX;
     return table < next ? table : next;
 }
