@@ -42,7 +42,7 @@ static void log_record(struct shard *s, const struct ts_effect *fx)
     struct bytes record = ts_effect_data(&s->fx, fx);
     shard_append(s, fx->lsn, record);
     if (s->replica)
-        shard_replica(s, &(struct replica_event){.kind = REPLICA_LOGGED, .lsn = fx->lsn, .record = record});
+        replica_logged(s->replica, fx->lsn, record);
 }
 
 static effect_fn *const effects[] = {

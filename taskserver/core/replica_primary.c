@@ -83,9 +83,9 @@ void primary_held(struct replica *r)
     replica_fx(r, REPLICA_FX_OPEN)->lsn = held;
 }
 
-void primary_logged(struct replica *r, const struct replica_event *e)
+void primary_logged(struct replica *r, uint64_t lsn, struct bytes record)
 {
-    must(e->lsn == r->lsn + 1);
+    must(lsn == r->lsn + 1);
     r->lsn++;
     if (!r->config.journal)
         r->disk = r->lsn;
@@ -93,7 +93,7 @@ void primary_logged(struct replica *r, const struct replica_event *e)
         tail_reset(&r->tail, r->lsn + 1);
         return;
     }
-    tail_add(&r->tail, e->record);
+    tail_add(&r->tail, record);
     if (tail_bytes(&r->tail, 0) > r->config.tail_bytes_max)
         follower_drop(r);
 }

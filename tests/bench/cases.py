@@ -393,6 +393,22 @@ def queued_task_bytes(x):
 
 # ---- A long way ----
 
+@case("sim_seeds")
+def sim_seeds(x):
+    programs, seeds = ("cx-sim", "pair-sim"), 3000
+    rates = {p: [] for p in programs}
+    for _ in range(TIMES):
+        for p in programs:
+            out = run([f"{x.build}/tests/sim/{p}", 1, seeds])
+            rates[p].append(float(out.split(" a second of processor time")[0].split()[-1]))
+    v = min(median(r) for r in rates.values())
+    detail = {"seeds_per_cpu_s": rates,
+              "note": "the slower of the two simulators, the one of a single server and the one of a pair, each "
+                      "median of 5; " + ", ".join(f"{p} {median(r):,.0f}" for p, r in rates.items()),
+              "command": f"cx-sim 1 {seeds}; pair-sim 1 {seeds}"}
+    yield record("sim_seeds", v, "seeds/CPU-s", "bar", 500, v / 500, 500, v >= 500), detail
+
+
 @case("wan_50ms")
 def wan_50ms(x):
     n, us, threads = 8000, 10000, 4
