@@ -286,6 +286,8 @@ static void on_msg(struct replica *r, const struct replica_event *e)
     if (m->kind > REPLICA_MSG_MAX || m->from == r->config.incarnation ||
         (m->to && m->to != r->config.incarnation))
         return;
+    if (RULE(RULE_ADOPT) && m->tag.epoch > m->epoch)
+        return; /* no sender has a history of an epoch that it has not seen */
     replica_seen(r, m->epoch);
     replica_record(r, &m->record);
     if (!is_behind(r, m))

@@ -153,7 +153,7 @@ struct replica_effects {
 static inline struct bytes replica_effect_data(const struct replica_effects *e,
                                                const struct replica_effect *fx)
 {
-    return (struct bytes){e->data.data + fx->at, fx->len};
+    return (struct bytes){fx->len ? e->data.data + fx->at : NULL, fx->len};
 }
 void replica_effects_free(struct replica_effects *e);
 
