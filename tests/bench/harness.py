@@ -254,8 +254,8 @@ class Pairs(Programs):
         self.until_whole()
         for home in homes:
             self.add_producer(self.address(home))
-        for home in set(homes):
-            self.wait_for(homes.count(home), at=self.address(home))
+        for pair in range(pairs):
+            self.wait_for(sum(home // 2 == pair for home in homes), at=self.address(2 * pair))
 
     def address(self, server=0):
         return f"127.0.0.1:{self.ports[server]},127.0.0.1:{self.ports[server ^ 1]}"
@@ -323,10 +323,12 @@ class Pairs(Programs):
             self.role(i, i) == "primary" and self.role(i ^ 1, i) == "backup" for i in every))
 
     def in_sync(self, pair=0):
-        """Both servers of the pair may take over either shard, as the witness has it."""
+        """Each of the pair's shards is served, the other server has all of it, and the witness knows both."""
+        names = [f"s{2 * pair + k}" for k in (1, 2)]
         found = self.shards()
-        rows = [found.get(f"s{2 * pair + k}") for k in (1, 2)]
-        return all(s and any(r["serves"] and len(r["in_sync"]) == 2 for r in s["replicas"]) for s in rows)
+        rows = [r for name in names for r in found.get(name, {"replicas": []})["replicas"]]
+        primaries = [r for r in rows if r["serves"] and sorted(r["in_sync"]) == names]
+        return len(primaries) == 2 and sum(r["role"] == "backup" for r in rows) == 2
 
 
 # ---- Records ----
