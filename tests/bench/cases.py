@@ -9,11 +9,20 @@ import struct
 import time
 
 import peers
-from harness import (BENCH, ROOT, Failed, Network, cpu_s, median, record, rss_bytes, run, start, stop)
+from harness import (BENCH, ROOT, Failed, Network, Pairs, cpu_s, end_job, median, newer, record, rss_bytes, run, start, stop)
 
 TIMES = 5
 FARM = f"{BENCH}/farm.so"
 CASES = {}
+
+
+def build_module():
+    """The benchmarks' own module, as a user would build it."""
+    module = f"{ROOT}/tests/bench/modules/farm.c"
+    os.makedirs(BENCH, exist_ok=True)
+    if not newer(FARM, module, f"{ROOT}/examples/synthetic/load.h", f"{ROOT}/include/cx/task.h"):
+        run(["cc", "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{ROOT}/include", f"-I{ROOT}",
+             module, "-o", FARM])
 
 
 class Context:
@@ -25,6 +34,9 @@ class Context:
 
     def network(self, **kw):
         return Network(self.credentials, self.build, **kw)
+
+    def pairs(self, **kw):
+        return Pairs(self.credentials, self.build, **kw)
 
     def bench(self, program):
         return f"{self.build}/tests/bench/{program}"
@@ -347,7 +359,7 @@ def _queue_of_cx(x, n):
     with x.network(producers=1, server_options=["--no-collapse", "--memory", "4G"]) as net:
         before, memory = rss_bytes(net.server.pid), net.cx("status")["memory"]
         argv = [f"{x.build}/bin/cx", "submit", FARM, "hall", 100, n // 100]
-        run(argv, env=net.env)
+        run(argv, env=net.env())
         until = time.monotonic() + 60
         while net.cx("status")["ready"] < n - 10 and time.monotonic() < until:
             time.sleep(0.1)
@@ -432,8 +444,10 @@ def wan_50ms(x):
         here.job(FARM, "naps", 8, 1000)
         there.job(FARM, "naps", 8, 1000)
         for _ in range(TIMES):
-            jobs = [_start_job(net, FARM, "naps", n, us) for net in (here, there)]
-            a, b = (_end_job(j, n) for j in jobs)
+            jobs = [net.start_job(FARM, "naps", n, us) for net in (here, there)]
+            a, b = (end_job(j) for j in jobs)
+            check((a["result"], b["result"]), (n, n), "naps")
+            a, b = a["seconds"], b["seconds"]
             near.append(n / a)
             far.append(n / b)
             ratios.append(a / b)
@@ -446,18 +460,6 @@ def wan_50ms(x):
                       f"start and end included; baseline: tasks/s without",
               "command": f"relay PORT 50; job build/bench/farm.so naps {n} {us}"}
     yield record("wan_50ms", v, "of the speed without", "no delay", median(near), v, 0.95, v >= 0.95), detail
-
-
-def _start_job(net, module, function, *args):
-    argv = [f"{net.build}/tests/bench/job", "-w", "0", module, function, *args]
-    return start(argv, env=net.env, stdout=-1, text=True)
-
-
-def _end_job(p, expected):
-    r = json.loads(p.communicate()[0])
-    stop(p)
-    check(r["result"], expected, "job")
-    return r["seconds"]
 
 
 # ---- Sixty producers ----
@@ -501,51 +503,6 @@ def f18_60_producers(x):
                       f"alone and its levels only double; CX reaches {v / ceiling:.3f} of that",
               "command": f"60 x cx-producer --threads 1; job examples/synthetic.so doze {n} {us}"}
     yield record("f18_60_producers", v, "T_1/(60 T_60)", "one producer", median(t1), v, 0.97, v >= 0.97), detail
-
-
-# ---- Failures of a pair of servers ----
-
-def _failures(x, case, *args):
-    """The rounds of tests/bench/pair, which checks the jobs' answers itself."""
-    lines = run([x.bench("pair"), case, *args], timeout=900).splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def _pair_record(x, case, key, what, *args):
-    rounds = _failures(x, case, *args)
-    detail = {"rounds": rounds, "note": what.format(n=len(rounds), worst=max(r[key] for r in rounds)),
-              "command": " ".join(["build/release/tests/bench/pair", case, *map(str, args)])}
-    return record(case, median([r[key] for r in rounds]), "s", "-", None, None, None, True), detail
-
-
-@case("failover_kill")
-def failover_kill(x):
-    yield _pair_record(x, "failover_kill", "progress_s",
-                       "kill -9 of the primary under a job, until the job's consumer sees more of its tasks done; "
-                       "progress is told ten times a second at most; median of {n}, worst {worst:.3f}", TIMES)
-
-
-@case("failover_stop")
-def failover_stop(x):
-    yield _pair_record(x, "failover_stop", "progress_s",
-                       "the primary is stopped, keeps its connections and says nothing: until the job's consumer "
-                       "sees more of its tasks done; median of {n}, worst {worst:.3f}", TIMES)
-
-
-@case("alternating_failures")
-def alternating_failures(x):
-    yield _pair_record(x, "alternating_failures", "whole_s",
-                       "{n} failures in turn under running jobs, all answers right: kill -9, empty disk, started "
-                       "again; until the pair is whole and each has its own shard back (2 s are waited before "
-                       "that); worst {worst:.3f}", 20)
-
-
-@case("repair_window")
-def repair_window(x):
-    yield _pair_record(x, "repair_window", "in_sync_s",
-                       "from the start of the server that has lost its disk until it is in sync, with 100,000 "
-                       "tasks in the shard: the time in which a second failure would be one too many; median "
-                       "of {n}, worst {worst:.3f}", TIMES, 100_000)
 
 
 # ---- Task graphs ----
