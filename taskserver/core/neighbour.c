@@ -309,8 +309,9 @@ static void receive(struct ts *ts, struct neighbour *n, const struct channel *c,
         log_received(ts, n, some);
         news = bytes_of(news.data + some.len, news.len - some.len);
     }
-    if (channel_of(ts, n)->taken > taken)
-        steal_given(ts, n);
+    taken = channel_of(ts, n)->taken - taken;
+    if (taken)
+        steal_given(ts, n, taken);
 }
 
 static void on_note(struct ts *ts, struct neighbour *n, const struct note *note)
