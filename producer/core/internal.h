@@ -181,14 +181,14 @@ struct window {
     uint64_t announced_us;
     uint64_t task_ns;          /* mean computing time of a grant */
     int32_t typical_log;       /* its geometric mean, as a logarithm: window.c */
+    uint32_t last_log[2];      /* of the last two grants */
     uint64_t rtt_us[2];        /* least of this period and of the one before; NEVER: none */
     uint64_t period_us;        /* when this period began */
     bool budgeted;             /* the latest grants may collapse */
     uint64_t granted, settled; /* counted since the connection was made */
     bool probing;              /* a commit was sent at probe_us; its grant is the probe_granted-th */
     uint64_t probe_us, probe_granted;
-    uint64_t dialled_us; /* how long it took to connect: some round trips */
-    uint64_t calm_us;    /* no probe before: grants of a larger window may still be under way */
+    uint64_t ceiling; /* no grant beyond this number was made under another window than the announced */
 };
 
 void window_connected(struct pd *pd, struct pd_effects *out);

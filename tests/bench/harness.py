@@ -171,9 +171,11 @@ class Programs:
                 raise Failed(f"{producers} producers did not come")
             time.sleep(0.05)
 
-    def job(self, module, function, *args, rounds=1, warm=0, input_file=None):
-        """One dictionary for each round: seconds, server_s, executed, result."""
+    def job(self, module, function, *args, rounds=1, warm=0, first=None, input_file=None):
+        """One dictionary for each round: seconds, server_s, executed, result. first: the first argument while warming."""
         argv = [f"{self.build}/tests/bench/job", "-r", rounds, "-w", warm]
+        if first is not None:
+            argv += ["-f", first]
         if input_file:
             argv += ["-i", input_file]
         out = run([*argv, module, function, *args], env=self.env())
