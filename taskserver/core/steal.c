@@ -76,11 +76,11 @@ static void want_arch(struct want *w, const struct arch *arch)
         memcpy(w->arch[w->arches++], arch->name, sizeof arch->name);
 }
 
-/* What the idle threads here could do with: nothing while there are ready tasks, or memory is short. */
+/* What the idle threads here could do with: nothing while memory is short. */
 static struct want wanted(const struct ts *ts)
 {
     struct want w = {0};
-    if (ts->nready || (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2))
+    if (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2)
         return w;
     for (uint32_t i = 0; i < ts->arches; i++)
         want_arch(&w, ts->arch[i]);
@@ -108,17 +108,19 @@ static void ask(struct ts *ts, const struct want *want)
 static void steal_seek(struct ts *ts)
 {
     struct steal *s = &ts->steal;
-    struct want want = wanted(ts);
-    if (!want.tasks)
+    if (ts->nready)
         return;
     if (s->asked && ts->now_us < s->patience_us) {
         s->due_us = s->patience_us;
         return;
     }
     s->asked = NULL;
-    if (ts->now_us < s->next_us)
+    if (ts->now_us < s->next_us) {
         s->due_us = s->next_us;
-    else
+        return;
+    }
+    struct want want = wanted(ts);
+    if (want.tasks)
         ask(ts, &want);
 }
 
@@ -147,9 +149,11 @@ void steal_found(struct ts *ts, struct neighbour *n)
     steal_invited(ts, n);
 }
 
+/* With the last one goes what was due: nobody is left to do it for. */
 void steal_lost(struct ts *ts, struct neighbour *n)
 {
     steal_refused(ts, n);
+    ts->steal.due_us = NEVER;
 }
 
 /* ---- Giving ---- */

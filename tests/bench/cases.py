@@ -405,6 +405,37 @@ def queued_task_bytes(x):
 
 # ---- A long way ----
 
+@case("replica_record")
+def replica_record(x):
+    cost = []
+    for _ in range(TIMES):
+        out = run([x.bench("replica_core"), 3_000_000])
+        cost.append([float(line.split(" ns a record")[0].split()[-1]) for line in out.splitlines()])
+    v, b = (median([c[i] for c in cost]) for i in (0, 1))
+    detail = {"primary_backup_ns": cost,
+              "note": "what keeping a sibling costs the primary's core, a log record of 70 bytes, 64 a turn: copied "
+                      "into the tail, into the message, into the stream's buffer, acknowledged; a no-op task is one "
+                      f"record. The backup's core: {b:.1f} ns",
+              "command": "replica_core 3000000"}
+    yield record("replica_record", v, "ns/record", "bar", 60, 60 / v, 60, v <= 60), detail
+
+
+@case("sim_seeds")
+def sim_seeds(x):
+    programs, seeds = ("cx-sim", "pair-sim"), 3000
+    rates = {p: [] for p in programs}
+    for _ in range(TIMES):
+        for p in programs:
+            out = run([f"{x.build}/tests/sim/{p}", 1, seeds])
+            rates[p].append(float(out.split(" a second of processor time")[0].split()[-1]))
+    v = min(median(r) for r in rates.values())
+    detail = {"seeds_per_cpu_s": rates,
+              "note": "the slower of the two simulators, the one of a single server and the one of a pair, each "
+                      "median of 5; " + ", ".join(f"{p} {median(r):,.0f}" for p, r in rates.items()),
+              "command": f"cx-sim 1 {seeds}; pair-sim 1 {seeds}"}
+    yield record("sim_seeds", v, "seeds/CPU-s", "bar", 500, v / 500, 500, v >= 500), detail
+
+
 @case("wan_50ms")
 def wan_50ms(x):
     n, us, threads = 8000, 10000, 4
@@ -472,6 +503,51 @@ def f18_60_producers(x):
                       f"alone and its levels only double; CX reaches {v / ceiling:.3f} of that",
               "command": f"60 x cx-producer --threads 1; job examples/synthetic.so doze {n} {us}"}
     yield record("f18_60_producers", v, "T_1/(60 T_60)", "one producer", median(t1), v, 0.97, v >= 0.97), detail
+
+
+# ---- Failures of a pair of servers ----
+
+def _failures(x, case, *args):
+    """The rounds of tests/bench/pair, which checks the jobs' answers itself."""
+    lines = run([x.bench("pair"), case, *args], timeout=900).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def _pair_record(x, case, key, what, *args):
+    rounds = _failures(x, case, *args)
+    detail = {"rounds": rounds, "note": what.format(n=len(rounds), worst=max(r[key] for r in rounds)),
+              "command": " ".join(["build/release/tests/bench/pair", case, *map(str, args)])}
+    return record(case, median([r[key] for r in rounds]), "s", "-", None, None, None, True), detail
+
+
+@case("failover_kill")
+def failover_kill(x):
+    yield _pair_record(x, "failover_kill", "progress_s",
+                       "kill -9 of the primary under a job, until the job's consumer sees more of its tasks done; "
+                       "progress is told ten times a second at most; median of {n}, worst {worst:.3f}", TIMES)
+
+
+@case("failover_stop")
+def failover_stop(x):
+    yield _pair_record(x, "failover_stop", "progress_s",
+                       "the primary is stopped, keeps its connections and says nothing: until the job's consumer "
+                       "sees more of its tasks done; median of {n}, worst {worst:.3f}", TIMES)
+
+
+@case("alternating_failures")
+def alternating_failures(x):
+    yield _pair_record(x, "alternating_failures", "whole_s",
+                       "{n} failures in turn under running jobs, all answers right: kill -9, empty disk, started "
+                       "again; until the pair is whole and each has its own shard back (2 s are waited before "
+                       "that); worst {worst:.3f}", 20)
+
+
+@case("repair_window")
+def repair_window(x):
+    yield _pair_record(x, "repair_window", "in_sync_s",
+                       "from the start of the server that has lost its disk until it is in sync, with 100,000 "
+                       "tasks in the shard: the time in which a second failure would be one too many; median "
+                       "of {n}, worst {worst:.3f}", TIMES, 100_000)
 
 
 # ---- Task graphs ----
