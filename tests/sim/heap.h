@@ -72,14 +72,6 @@ static inline uint64_t heap_take(struct heap *h, void *event)
     return first.at_us;
 }
 
-static inline void heap_free(struct heap *h)
-{
-    free(h->moment);
-    free(h->freed);
-    free(h->events);
-    *h = (struct heap){0};
-}
-
 /* As new, for events of this size. */
 static inline void heap_reset(struct heap *h, size_t event_size)
 {

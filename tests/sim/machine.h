@@ -11,7 +11,6 @@
 
 #include "base/commit.h"
 #include "base/must.h"
-#include "tests/sim/mix.h"
 
 /* An address: an inherited one of the granted task (0: its home), or a slot of a task made here. */
 struct maddr {
@@ -55,6 +54,14 @@ struct machine {
 enum work_fn { W_NODE = FN_FIRST, W_JOIN, W_DIGEST, W_SEARCH, W_PIECE };
 #define WORK_FUNCTIONS "node,join,digest,search,piece"
 void work_run(struct machine *m, uint32_t t); /* work.h */
+
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+    uint64_t h = a * 0x9e3779b97f4a7c15u + b + 0x632be59bd9b4e019u;
+    h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;
+    h = (h ^ h >> 27) * 0x94d049bb133111ebu;
+    return h ^ h >> 31;
+}
 
 static inline void *grown(void *at, uint32_t *cap, uint32_t n, size_t size)
 {
