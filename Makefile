@@ -150,7 +150,7 @@ $(B)/tests/fuzz/journal: $(B)/obj/tests/fuzz/journal.o $(if $(filter fuzz,$(VARI
 	$(call link,$(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Tests of the producer's shell.
 $(B)/lib/libproducer.a: $(filter-out %/main.o,$(call objs,producer/*.c))
-$(addprefix $(B)/tests/unit/,runner blobcache link): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libproducer.a $(TEST_LIBS)
+$(addprefix $(B)/tests/unit/,runner blobcache link place): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libproducer.a $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Fuzz targets get a plain driver that replays the corpus and mutates it a little; `make fuzz` uses libFuzzer.
 ifeq ($(VARIANT),fuzz)

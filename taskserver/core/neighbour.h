@@ -23,6 +23,7 @@ struct neighbour {
     size_t flying; /* bytes of parcels sent and not confirmed */
     struct hunger hunger;
     bool tried; /* asked for work in this round */
+    bool rich;  /* it has more than it needs, as far as is known */
 };
 
 enum note_kind {

@@ -29,6 +29,8 @@ void primary_serve(struct replica *r)
     r->adding = 0;
     r->ticket_wanted = false;
     r->beat_us = 0;
+    r->asked_us =
+        r->now_us > r->config.retry_us ? r->now_us - r->config.retry_us : 0; /* the claim is through */
     r->whole_us = r->paired_us = r->now_us;
     r->follower = (struct follower){0};
     tail_reset(&r->tail, r->lsn + 1);

@@ -9,6 +9,7 @@
 #define KEEP_US          50000u   /* tasks are not given back sooner to the one they came from */
 #define HUNGER_US        100000u
 #define SOME_EVERY_US    2000u
+#define LATENCY_GROUPS   4u
 
 void steal_init(struct ts *ts)
 {
@@ -24,10 +25,12 @@ static uint32_t latency_group(uint64_t rtt_us)
     return (rtt_us > 10000) + (rtt_us > 100000) + (rtt_us > 250000);
 }
 
-/* The least is asked first; among equals chance decides. */
+/* The least is asked first; among equals chance decides. One that is known to have more than it needs comes
+ * before all others: in a network of many shards a search by chance takes a round trip a shard. */
 static uint32_t rank(const struct ts *ts, const struct neighbour *n)
 {
-    return ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
+    uint32_t group = ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
+    return n->rich ? group : group + LATENCY_GROUPS;
 }
 
 static uint64_t draw(struct ts *ts, uint64_t below)
@@ -37,13 +40,13 @@ static uint64_t draw(struct ts *ts, uint64_t below)
     return *s % below;
 }
 
-static struct neighbour *whom(struct ts *ts)
+static struct neighbour *whom(struct ts *ts, bool rich)
 {
     struct neighbour *best = NULL;
     uint64_t equals = 0;
     for (uint32_t i = 0; i < ts->neighbours; i++) {
         struct neighbour *n = ts->neighbour[i];
-        if (n->tried || n->faulted || (best && rank(ts, n) > rank(ts, best)))
+        if (n->faulted || (rich ? !n->rich : n->tried) || (best && rank(ts, n) > rank(ts, best)))
             continue;
         equals = best && rank(ts, n) == rank(ts, best) ? equals + 1 : 1;
         if (draw(ts, equals) == 0)
@@ -65,65 +68,88 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static void want_arch(struct want *w, const struct arch *arch)
+static void want_list(struct want *w, const struct link *served)
+{
+    for (const struct link *l = served->next; l != served && w->tasks < ASK_MAX; l = l->next) {
+        const struct producer *p = list_item(l, const struct producer, served);
+        w->tasks += ASK_A_THREAD * least(p->threads, ASK_MAX);
+    }
+}
+
+static void want_arch(struct want *w, const struct arch *arch, bool early)
 {
     uint32_t before = w->tasks;
-    for (const struct link *l = arch->idle.next; l != &arch->idle && w->tasks < ASK_MAX; l = l->next) {
-        const struct producer *p = list_item(l, const struct producer, served);
-        w->tasks += ASK_A_THREAD * least(p->threads - p->granted, ASK_MAX);
-    }
+    want_list(w, &arch->idle);
+    if (early)
+        want_list(w, &arch->hungry);
     if (w->tasks > before && w->arches < WANT_ARCHES_MAX)
         memcpy(w->arch[w->arches++], arch->name, sizeof arch->name);
 }
 
-/* What the idle threads here could do with: nothing while there are ready tasks, or memory is short. */
-static struct want wanted(const struct ts *ts)
+/* What the idle threads here could do with, and early also those that will be idle soon; nothing while memory
+ * is short. */
+static struct want wanted(const struct ts *ts, bool early)
 {
     struct want w = {0};
-    if (ts->nready || (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2))
+    if (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2)
         return w;
     for (uint32_t i = 0; i < ts->arches; i++)
-        want_arch(&w, ts->arch[i]);
+        want_arch(&w, ts->arch[i], early);
     w.tasks = least(w.tasks, ASK_MAX);
     return w;
 }
 
-static void ask(struct ts *ts, const struct want *want)
+static void round_over(struct ts *ts)
 {
     struct steal *s = &ts->steal;
-    struct neighbour *n = whom(ts);
-    if (!n) {
-        new_round(ts);
-        s->next_us = ts->now_us + s->gap_us;
-        s->gap_us = s->gap_us * 2 < ROUND_GAP_MAX_US ? s->gap_us * 2 : ROUND_GAP_MAX_US;
-        s->due_us = s->next_us;
-        return;
-    }
+    new_round(ts);
+    s->next_us = ts->now_us + s->gap_us;
+    s->gap_us = s->gap_us * 2 < ROUND_GAP_MAX_US ? s->gap_us * 2 : ROUND_GAP_MAX_US;
+    s->due_us = s->next_us;
+}
+
+static void ask(struct ts *ts, struct neighbour *n, const struct want *want)
+{
+    struct steal *s = &ts->steal;
     n->tried = true;
     s->asked = n;
+    s->asked_tasks = want->tasks;
     s->patience_us = s->due_us = ts->now_us + PATIENCE_US + 2 * n->rtt_us;
     neighbour_note(ts, n, &(struct note){.kind = NOTE_WANT, .want = *want});
 }
 
+/* A thread that is idle asks all the others in turn. While there is something to do for a while yet, only
+ * those are asked that have more than they need: what they give comes in time, and nobody is robbed. */
 static void steal_seek(struct ts *ts)
 {
     struct steal *s = &ts->steal;
-    struct want want = wanted(ts);
-    if (!want.tasks)
+    if (ts->nready > ts->threads)
         return;
     if (s->asked && ts->now_us < s->patience_us) {
         s->due_us = s->patience_us;
         return;
     }
     s->asked = NULL;
-    if (ts->now_us < s->next_us)
+    struct neighbour *n = whom(ts, true);
+    if (!n && ts->nready)
+        return;
+    if (!n && ts->now_us < s->next_us) {
         s->due_us = s->next_us;
+        return;
+    }
+    struct want want = wanted(ts, n != NULL);
+    if (!want.tasks)
+        return;
+    n = n ? n : whom(ts, false);
+    if (n)
+        ask(ts, n, &want);
     else
-        ask(ts, &want);
+        round_over(ts);
 }
 
 void steal_refused(struct ts *ts, struct neighbour *n)
 {
+    n->rich = false;
     if (ts->steal.asked == n)
         ts->steal.asked = NULL;
 }
@@ -131,25 +157,32 @@ void steal_refused(struct ts *ts, struct neighbour *n)
 void steal_invited(struct ts *ts, struct neighbour *n)
 {
     n->tried = false;
+    n->rich = true;
     ts->steal.next_us = 0;
     ts->steal.gap_us = ROUND_GAP_US;
 }
 
-void steal_given(struct ts *ts, struct neighbour *n)
+/* One that gave all that it was asked for may have more. */
+void steal_given(struct ts *ts, struct neighbour *n, uint64_t tasks)
 {
+    bool all = ts->steal.asked == n && tasks >= ts->steal.asked_tasks;
     steal_refused(ts, n);
     steal_invited(ts, n);
+    n->rich = all;
     new_round(ts);
 }
 
 void steal_found(struct ts *ts, struct neighbour *n)
 {
     steal_invited(ts, n);
+    n->rich = false;
 }
 
+/* With the last one goes what was due: nobody is left to do it for. */
 void steal_lost(struct ts *ts, struct neighbour *n)
 {
     steal_refused(ts, n);
+    ts->steal.due_us = NEVER;
 }
 
 /* ---- Giving ---- */

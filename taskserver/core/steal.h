@@ -29,7 +29,8 @@ struct hunger {
 struct steal {
     uint64_t chance;
     struct neighbour *asked; /* NULL: nobody is to answer */
-    uint64_t patience_us;    /* its answer is waited for until then */
+    uint32_t asked_tasks;
+    uint64_t patience_us; /* its answer is waited for until then */
     uint64_t next_us, gap_us;
     uint64_t due_us; /* when to come again */
 };
@@ -44,6 +45,6 @@ void steal_lost(struct ts *ts, struct neighbour *n);
 void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want);
 void steal_refused(struct ts *ts, struct neighbour *n);
 void steal_invited(struct ts *ts, struct neighbour *n);
-void steal_given(struct ts *ts, struct neighbour *n);
+void steal_given(struct ts *ts, struct neighbour *n, uint64_t tasks);
 
 #endif
