@@ -91,6 +91,7 @@ struct job {
     struct job *chain; /* of its bucket */
     enum job_state state;
     bool has_input, have_module, have_input;
+    bool unfit; /* BROKEN: here, and perhaps not elsewhere */
     bool stale; /* told of by a connection that is gone */
     uint8_t module[PD_SHA_BYTES], input[PD_SHA_BYTES];
     bool has_best[3];
@@ -164,8 +165,9 @@ void seat_taken_back(struct pd *pd, const struct pd_event *ev, struct pd_effects
 
 void commits_read(struct pd *pd, const struct pd_event *ev, struct pd_effects *out);
 void commit_broken(struct pd *pd, const struct pd_event *ev, struct pd_effects *out);
-/* Ends the task with a commit of ours: RETURNED (no text), CRASHED or FAIL. */
+/* Ends the task with a commit of ours: RETURNED without or with a text, CRASHED or FAIL. */
 void commit_return(struct pd *pd, struct task *t, struct pd_effects *out);
+void commit_unfit(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 void commit_crashed(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 void commit_fail(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 /* Ends the task without a word. */
@@ -179,14 +181,14 @@ struct window {
     uint64_t announced_us;
     uint64_t task_ns;          /* mean computing time of a grant */
     int32_t typical_log;       /* its geometric mean, as a logarithm: window.c */
+    uint32_t last_log[2];      /* of the last two grants */
     uint64_t rtt_us[2];        /* least of this period and of the one before; NEVER: none */
     uint64_t period_us;        /* when this period began */
     bool budgeted;             /* the latest grants may collapse */
     uint64_t granted, settled; /* counted since the connection was made */
     bool probing;              /* a commit was sent at probe_us; its grant is the probe_granted-th */
     uint64_t probe_us, probe_granted;
-    uint64_t dialled_us; /* how long it took to connect: some round trips */
-    uint64_t calm_us;    /* no probe before: grants of a larger window may still be under way */
+    uint64_t ceiling; /* no grant beyond this number was made under another window than the announced */
 };
 
 void window_connected(struct pd *pd, struct pd_effects *out);

@@ -62,6 +62,7 @@ struct pd *pd_new(const struct pd_config *config)
     pd->window.per_seat = 2;
     pd->window.task_ns = 1000000;
     pd->window.typical_log = 20 << 8; /* about as much */
+    pd->window.last_log[0] = pd->window.last_log[1] = 20 << 8;
     pd->window.rtt_us[0] = pd->window.rtt_us[1] = 1000;
     return pd;
 }

@@ -198,13 +198,15 @@ struct job {
     struct link unheld;   /* in ts->unheld from its end until that is held */
     struct link watches;
     struct buf known; /* a bit for every producer that was told of this job */
+    struct buf unfit; /* text: who could not run it, and why; the last to say so */
 };
 
 /* ---- Peers ---- */
 
-/* Producers of one architecture. */
+/* Producers of one architecture that fit the same jobs (arch.c). */
 struct arch {
     char name[16];
+    struct buf unfit; /* ids of jobs that they cannot run all the same */
     uint32_t producers;
     struct link idle;   /* those with a thread that has nothing to do, in the order they are served */
     struct link hungry; /* those whose threads are busy, but whose window is not full: they prefetch */
@@ -348,7 +350,6 @@ uint64_t submit_need(const struct ts_submit *s);
 uint32_t functions_count(struct bytes functions);
 struct bytes job_fn_name(const struct job *job, uint32_t fn); /* well-known ones too */
 struct fn_stat *job_fn(struct job *job, uint32_t fn);
-bool job_fits(const struct job *job, const struct arch *arch);
 void job_end(struct ts *ts, struct job *job, enum ts_job_state state,
              struct bytes answer); /* first one counts */
 /* After its end: tasks, grants and timers go, producers are told. */
@@ -433,6 +434,16 @@ void producer_tell(struct ts *ts, struct producer *p, struct job *job); /* of a 
 /* Whether it came back with this task, and was told that it is done elsewhere or unknown. */
 bool producer_disowned(const struct producer *p, struct id job, struct id task);
 void producers_free(struct ts *ts);
+
+/* It cannot run any task of the job, and gets no more of them. */
+void producer_unfit(struct ts *ts, struct producer *p, struct job *job, struct bytes why);
+
+/* arch.c */
+bool job_fits(const struct job *job, const struct arch *arch);
+struct arch *arch_of(struct ts *ts, const char *name);
+struct arch *arch_without(struct ts *ts, const struct arch *a, const struct job *job);
+void arches_forget(struct ts *ts, struct id job);
+void arches_free(struct ts *ts);
 
 /* grant.c */
 struct holder *holder_find(const struct task *t, const struct producer *p);

@@ -1,11 +1,12 @@
 /* Runs a job several times over one connection and tells how long each took, without the start of any
  * program.
  *
- *     job [-r ROUNDS] [-w WARM] [-i INPUT] MODULE FUNCTION [INTEGER | str:TEXT]...
+ *     job [-r ROUNDS] [-w WARM] [-f FIRST] [-i INPUT] MODULE FUNCTION [INTEGER | str:TEXT]...
  *
  * The network is that of CX_NETWORK and CX_CREDENTIALS. Prints a JSON line for each round, after WARM (1)
- * that do not count: seconds as the consumer sees them, from submit to result; seconds from submit to end by
- * the server's clock; tasks executed; tasks executed twice; computing time; the result (bytes in hex). */
+ * that do not count, and in which the first argument is FIRST: seconds as the consumer sees them, from submit
+ * to result; seconds from submit to end by the server's clock; tasks executed; tasks executed twice;
+ * computing time; the result (bytes in hex). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,16 +93,18 @@ static void run(const cx_submission *what, bool counts)
 int main(int argc, char **argv)
 {
     int rounds = 1, warm = 1, c;
-    const char *input = NULL;
+    const char *input = NULL, *first = NULL;
     cx_value args[CX_ARGS_MAX];
     cx_submission what = {.args = args};
-    while ((c = getopt(argc, argv, "+r:w:i:")) != -1) {
+    while ((c = getopt(argc, argv, "+r:w:f:i:")) != -1) {
         rounds = c == 'r' ? atoi(optarg) : rounds;
         warm = c == 'w' ? atoi(optarg) : warm;
+        first = c == 'f' ? optarg : first;
         input = c == 'i' ? optarg : input;
     }
     if (argc - optind < 2 || argc - optind - 2 > (int)CX_ARGS_MAX) {
-        fprintf(stderr, "usage: job [-r ROUNDS] [-w WARM] [-i INPUT] MODULE FUNCTION [ARGUMENT]...\n");
+        fprintf(stderr,
+                "usage: job [-r ROUNDS] [-w WARM] [-f FIRST] [-i INPUT] MODULE FUNCTION [ARGUMENT]...\n");
         return 2;
     }
     what.module = argv[optind];
@@ -111,8 +114,11 @@ int main(int argc, char **argv)
     void *data = read_input(input, &what.input_len);
     what.input = what.input_len > 0 ? data : NULL;
     check(cx_open(NULL, &net), "open");
-    for (int i = -warm; i < rounds; i++)
+    for (int i = -warm; i < rounds; i++) {
+        if (what.nargs > 0)
+            args[0] = argument(i < 0 && first != NULL ? first : argv[optind + 2]);
         run(&what, i >= 0);
+    }
     cx_close(net);
     free(data);
     return 0;

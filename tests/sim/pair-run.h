@@ -67,7 +67,10 @@ static void witness_do(struct world *w, const struct witness_event *e)
             happen(w, between(w, 200, 5000), out);
             continue;
         }
-        out = (struct event){.kind = AT_ANSWER, .a = fx->peer, .n = w->node[fx->peer].generation};
+        out = (struct event){.kind = AT_ANSWER,
+                             .a = fx->peer,
+                             .n = w->node[fx->peer].generation,
+                             .data = spare_take(&w->spare)};
         put_shard_answer(&out.data, &fx->answer);
         /* A connection ends with its process, but a new boot at the same address may get what was meant for
          * the old one, where a relay or a cache stands between. */
@@ -452,7 +455,7 @@ static void take(struct world *w, struct event *e)
         happens_to_node(w, n, e);
     else
         happens(w, e);
-    buf_free(&e->data);
+    spare_give(&w->spare, &e->data);
 }
 
 /* ---- Beginning and end ---- */
@@ -474,7 +477,9 @@ static void config_draw(struct world *w)
 static void world_open(struct world *w, uint64_t seed)
 {
     static const enum mode modes[] = {MODE_SINGLE, MODE_SINGLE, MODE_CHAOS, MODE_CHAOS, MODE_LIVENESS};
-    *w = (struct world){.seed = seed, .rng = mix(seed, 4711), .now = SECOND};
+    *w = (struct world){
+        .seed = seed, .rng = mix(seed, 4711), .now = SECOND, .heap = w->heap, .spare = w->spare};
+    heap_reset(&w->heap, sizeof(struct event));
     w->mode = modes[chance(w, sizeof modes / sizeof modes[0])];
     w->journal = w->mode == MODE_LIVENESS || one_in(w, 2);
     w->real = one_in(w, 2);
@@ -508,20 +513,20 @@ static void world_close(struct world *w)
         free(w->node[i].scratch.entry);
         tables_free(&w->node[i]);
     }
-    while (w->events) {
-        struct event e = next_event(w);
-        buf_free(&e.data);
+    while (w->heap.n) {
+        struct event e;
+        heap_take(&w->heap, &e);
+        spare_give(&w->spare, &e.data);
     }
     witness_free(w->witness);
     for (int i = 0; i < 4; i++)
         replica_effects_free(&w->fx[i]);
-    free(w->heap);
     free(w->truth);
     free(w->line);
 }
 
 struct tally {
-    uint64_t events, faults, takeovers, acks, halted;
+    _Atomic uint64_t events, faults, takeovers, acks, halted;
 };
 
 /* Aborts when something that must hold does not. */
@@ -530,8 +535,8 @@ static void world_run(uint64_t seed, struct tally *tally)
     static struct world w;
     world_open(&w, seed);
     while (!over(&w)) {
-        struct event e = next_event(&w);
-        w.now = e.at_us;
+        struct event e;
+        w.now = heap_take(&w.heap, &e);
         if (!w.healed && w.now >= w.end_us)
             heal(&w);
         take(&w, &e);

@@ -274,7 +274,7 @@ static void the_window_hides_latency_and_no_more(void **state)
                  {1000, 1000000, 2, 2},
                  {10000, 10000, 3, 4},
                  {100000, 1000, 100, 200},
-                 {100, 10, 150, 200}};
+                 {100, 10, 600, 800}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct rig r;
         rig_open(&r, 1);
@@ -337,6 +337,45 @@ static void an_interrupted_task_is_not_taken_for_typical(void **state)
     rig_close(&r);
 }
 
+static void commit_some(struct rig *r, uint32_t runner, uint64_t first, uint64_t n, uint64_t elapsed_ns)
+{
+    struct buf b = {0};
+    for (uint64_t i = 0; i < n; i++)
+        rig_put_commit(&b, 1, first + i, elapsed_ns);
+    r->now += 20000;
+    rig_step(r, (struct pd_event){.kind = PD_COMMITS, .runner = runner, .data = buf_bytes(&b)});
+    buf_free(&b);
+}
+
+/* The grants of the larger window that are under way answer nothing that was committed since it shrank; the
+ * first that does is a sample again. */
+static void what_a_larger_window_let_come_is_no_round_trip(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    r.now += 99000;
+    uint32_t runner = rig_work(&r, 2);
+    commit_some(&r, runner, 1, 2, 1000000);
+    uint32_t larger = rig_stats(&r).window;
+    rig_grant(&r, 1, 3, 40);
+    commit_some(&r, runner, 3, 30, 10000000);
+    uint32_t smaller = rig_stats(&r).window;
+    assert_true(15 < smaller && smaller < larger / 4);
+    commit_some(&r, runner, 33, 3, 10000000);
+    rig_grant(&r, 1, 43, larger - 40);
+    assert_int_equal(rig_stats(&r).round_trip_us, 100000);
+    commit_some(&r, runner, 36, larger - 33, 10000000);
+    rig_grant(&r, 1, 3 + larger, smaller);
+    commit_some(&r, runner, 3 + larger, smaller, 10000000);
+    assert_int_equal(rig_stats(&r).window, smaller);
+    r.now += 50000;
+    rig_grant(&r, 1, 3 + larger + smaller, smaller);
+    assert_int_equal(rig_stats(&r).round_trip_us, 50000);
+    rig_close(&r);
+}
+
 static void what_was_asked_for_when_tasks_were_short_is_handed_back(void **state)
 {
     (void)state;
@@ -383,6 +422,7 @@ int main(void)
         cmocka_unit_test(hungry_reaches_the_runners_that_work),
         cmocka_unit_test(a_bound_only_improves_and_a_new_runner_is_told),
         cmocka_unit_test(the_window_hides_latency_and_no_more),
+        cmocka_unit_test(what_a_larger_window_let_come_is_no_round_trip),
         cmocka_unit_test(how_to_wait_is_told_by_what_is_in_hand),
         cmocka_unit_test(an_interrupted_task_is_not_taken_for_typical),
         cmocka_unit_test(what_was_asked_for_when_tasks_were_short_is_handed_back),
