@@ -14,10 +14,13 @@ struct neighbour *neighbour_find(const struct ts *ts, struct id shard)
     return NULL;
 }
 
-static struct channel *channel_of(const struct ts *ts, const struct neighbour *n)
+/* Remembered: this is asked of every neighbour whenever the log is held. Channels stay for ever. */
+static struct channel *channel_of(const struct ts *ts, struct neighbour *n)
 {
-    uint32_t index = channel_find(ts, n->shard);
-    return index && index < SHARDS_MAX ? ts->channel[index] : NULL;
+    for (; !n->channel && n->looked < ts->channels; n->looked++)
+        if (n->looked && id_equal(ts->channel[n->looked]->shard, n->shard))
+            n->channel = ts->channel[n->looked];
+    return n->channel;
 }
 
 static struct neighbour *neighbour_add(struct ts *ts)
@@ -279,7 +282,7 @@ static struct bytes of_one_job(struct bytes parcels)
     return parcels;
 }
 
-static void log_received(struct ts *ts, const struct neighbour *n, struct bytes parcels)
+static void log_received(struct ts *ts, struct neighbour *n, struct bytes parcels)
 {
     const struct channel *c = channel_of(ts, n);
     struct record r = {.kind = RECORD_RECEIVED,

@@ -178,10 +178,18 @@ void steal_found(struct ts *ts, struct neighbour *n)
     n->rich = false;
 }
 
+/* Whether it waits to hear of work. */
+static void hunger_open(struct ts *ts, struct neighbour *n, bool open)
+{
+    ts->steal.open += (uint32_t)open - (uint32_t)n->hunger.open;
+    n->hunger.open = open;
+}
+
 /* With the last one goes what was due: nobody is left to do it for. */
 void steal_lost(struct ts *ts, struct neighbour *n)
 {
     steal_refused(ts, n);
+    hunger_open(ts, n, false);
     ts->steal.due_us = NEVER;
 }
 
@@ -225,12 +233,12 @@ static struct job *gift_job(const struct ts *ts, const struct neighbour *n, cons
 void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want)
 {
     struct job *job = want->tasks && channel_room(ts, 1) ? gift_job(ts, n, want) : NULL;
-    n->hunger.open = false;
+    hunger_open(ts, n, false);
     n->hunger.until_us = 0;
     if (job && move_tasks(ts, job, n->shard, gift(ts, job, n, want)))
         return;
     n->hunger.want = *want;
-    n->hunger.open = want->tasks > 0;
+    hunger_open(ts, n, want->tasks > 0);
     n->hunger.until_us = ts->now_us + HUNGER_US;
     neighbour_note(ts, n, &(struct note){.kind = NOTE_NONE});
 }
@@ -249,7 +257,7 @@ uint32_t steal_hunger(const struct ts *ts)
 /* Those who asked in vain are told when there is something. */
 static void steal_invite(struct ts *ts)
 {
-    for (uint32_t i = 0; i < ts->neighbours && ts->nready; i++) {
+    for (uint32_t i = 0; ts->steal.open && i < ts->neighbours && ts->nready; i++) {
         struct neighbour *n = ts->neighbour[i];
         struct hunger *h = &n->hunger;
         if (!h->open || !gift_job(ts, n, &h->want))
@@ -259,7 +267,7 @@ static void steal_invite(struct ts *ts)
             ts->steal.due_us = due_us < ts->steal.due_us ? due_us : ts->steal.due_us;
             continue;
         }
-        h->open = false;
+        hunger_open(ts, n, false);
         h->told_us = ts->now_us;
         neighbour_note(ts, n, &(struct note){.kind = NOTE_SOME});
     }

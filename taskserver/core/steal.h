@@ -32,6 +32,7 @@ struct steal {
     uint32_t asked_tasks;
     uint64_t patience_us; /* its answer is waited for until then */
     uint64_t next_us, gap_us;
+    uint32_t open;   /* neighbours that wait to hear of work */
     uint64_t due_us; /* when to come again */
 };
 

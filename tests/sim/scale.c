@@ -126,6 +126,112 @@ static void print_json(const struct figures *f, uint32_t n)
     puts("]}");
 }
 
+/* ---- The plot: two panels over one axis of sizes ---- */
+
+enum { WIDTH = 760, HEIGHT = 470, LEFT = 64, RIGHT = 590, BOTTOM = 410 };
+
+struct panel {
+    double top, bottom, most; /* most: the value at the top */
+    const char *title;
+};
+
+static double plot_x(uint32_t producers)
+{
+    return LEFT + 20 + (log10(producers) - 1) / 3 * (RIGHT - LEFT - 40);
+}
+static double plot_y(const struct panel *p, double value)
+{
+    return p->bottom - value / p->most * (p->bottom - p->top);
+}
+
+static void svg_text(FILE *out, double x, double y, const char *anchor, const char *colour, const char *text)
+{
+    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" fill=\"%s\" font-size=\"12\">%s</text>\n", x,
+            y, anchor, colour, text);
+}
+
+static void svg_rule(FILE *out, double x1, double y1, double x2, double y2, const char *colour)
+{
+    fprintf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", x1, y1, x2, y2,
+            colour);
+}
+
+static void svg_frame(FILE *out, const struct panel *p, uint32_t steps)
+{
+    char text[32];
+    svg_text(out, LEFT, p->top - 10, "start", "#222", p->title);
+    for (uint32_t i = 0; i <= steps; i++) {
+        double value = p->most * i / steps, y = plot_y(p, value);
+        svg_rule(out, LEFT, y, RIGHT, y, "#ddd");
+        snprintf(text, sizeof text, "%g", value);
+        svg_text(out, LEFT - 6, y + 4, "end", "#222", text);
+    }
+    for (uint32_t size = 10; size <= 10000; size *= 10)
+        svg_rule(out, plot_x(size), p->top, plot_x(size), p->bottom, "#eee");
+}
+
+struct curve {
+    const char *name, *colour;
+    double value[SIZES_MAX];
+};
+
+static void svg_curve(FILE *out, const struct panel *p, const struct curve *c, const struct figures *f,
+                      uint32_t n)
+{
+    char text[32];
+    fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.4\" points=\"", c->colour);
+    for (uint32_t i = 0; i < n; i++)
+        fprintf(out, "%.1f,%.1f ", plot_x(f[i].producers), plot_y(p, c->value[i]));
+    fputs("\"/>\n", out);
+    for (uint32_t i = 0; i < n; i++) {
+        double x = plot_x(f[i].producers), y = plot_y(p, c->value[i]);
+        fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", x, y, c->colour);
+        snprintf(text, sizeof text, "%.2f", c->value[i]);
+        svg_text(out, x, y + (y - p->top < 18 ? 16 : -8), "middle", c->colour, text);
+    }
+    svg_text(out, RIGHT + 12, plot_y(p, c->value[n - 1]) + 4, "start", c->colour, c->name);
+}
+
+static bool svg_write(const char *path, const struct figures *f, uint32_t n)
+{
+    struct panel above = {60, 210, 1, "efficiency: work / (threads present x time)"};
+    struct panel below = {260, BOTTOM, 3, "messages a task"};
+    struct curve efficiency = {.name = "efficiency", .colour = "#b3001b"};
+    struct curve producers = {.name = "server and producer", .colour = "#1971c2"};
+    struct curve shards = {.name = "between shards", .colour = "#2b8a3e"};
+    char text[32];
+    FILE *out = fopen(path, "w");
+    if (!out)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        efficiency.value[i] = f[i].efficiency;
+        producers.value[i] = f[i].with_producers;
+        shards.value[i] = f[i].between;
+    }
+    fprintf(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
+        "font-family=\"sans-serif\">\n<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n"
+        "<text x=\"%d\" y=\"24\" fill=\"#222\" font-size=\"15\">Tasks of a second that enter at one shard "
+        "(model, virtual time)</text>\n",
+        WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT);
+    svg_frame(out, &above, 4);
+    svg_frame(out, &below, 3);
+    svg_curve(out, &above, &efficiency, f, n);
+    svg_curve(out, &below, &producers, f, n);
+    svg_curve(out, &below, &shards, f, n);
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(text, sizeof text, "%u", f[i].producers);
+        svg_text(out, plot_x(f[i].producers), BOTTOM + 18, "middle", "#222", text);
+        snprintf(text, sizeof text, "%u shards", 2 * f[i].pairs);
+        svg_text(out, plot_x(f[i].producers), BOTTOM + 33, "middle", "#666", text);
+    }
+    svg_text(out, (LEFT + RIGHT) / 2.0, HEIGHT - 8, "middle", "#222",
+             "producers of 1 to 4 threads (log axis)");
+    fputs("</svg>\n", out);
+    return fclose(out) == 0;
+}
+
 /* The small network, as a test: what must hold is asserted on the way, and that it spread is checked here. */
 static int test(void)
 {
@@ -137,31 +243,54 @@ static int test(void)
     return !spread;
 }
 
-int main(int argc, char **argv)
+struct words {
+    uint32_t size[SIZES_MAX], sizes;
+    bool json;
+    const char *svg;
+};
+
+static bool words_of(int argc, char **argv, struct words *words)
 {
     static const uint32_t full[] = {10, 100, 1000, 10000};
-    struct figures f[SIZES_MAX];
-    uint32_t size[SIZES_MAX], n = 0;
-    bool json = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            json = true;
-        else if (strcmp(argv[i], "--full") == 0)
-            for (uint32_t k = 0; k < 4; k++)
-                size[n++] = full[k];
-        else
-            size[n++] = (uint32_t)atoi(argv[i]);
+        if (strcmp(argv[i], "--json") == 0) {
+            words->json = true;
+        } else if (strcmp(argv[i], "--svg") == 0 && i + 1 < argc) {
+            words->svg = argv[++i];
+        } else if (strcmp(argv[i], "--full") == 0 && !words->sizes) {
+            memcpy(words->size, full, sizeof full);
+            words->sizes = sizeof full / sizeof full[0];
+        } else if (words->sizes < SIZES_MAX && atoi(argv[i]) > 0 && atoi(argv[i]) <= 100000) {
+            words->size[words->sizes++] = (uint32_t)atoi(argv[i]);
+        } else {
+            return false;
+        }
     }
-    if (!n)
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct words words = {0};
+    struct figures f[SIZES_MAX];
+    if (!words_of(argc, argv, &words)) {
+        fputs("usage: scale [--full | SIZE...] [--json] [--svg FILE]\n", stderr);
+        return 2;
+    }
+    if (!words.sizes)
         return test();
-    if (!json)
+    if (!words.json)
         print_head();
-    for (uint32_t i = 0; i < n; i++) {
-        f[i] = measure(size[i], pairs_of(size[i]), LEAVES);
-        if (!json)
+    for (uint32_t i = 0; i < words.sizes; i++) {
+        f[i] = measure(words.size[i], pairs_of(words.size[i]), LEAVES);
+        if (!words.json)
             print_row(&f[i]);
     }
-    if (json)
-        print_json(f, n);
+    if (words.json)
+        print_json(f, words.sizes);
+    if (words.svg && !svg_write(words.svg, f, words.sizes)) {
+        perror(words.svg);
+        return 1;
+    }
     return 0;
 }
