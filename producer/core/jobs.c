@@ -111,6 +111,7 @@ static void drop_one(struct pd *pd, struct task *t, struct pd_effects *out)
 {
     (void)out;
     task_drop(pd, t);
+    window_released(pd);
 }
 
 /* One FAIL ends the job; the others are dropped by the server as late. */
