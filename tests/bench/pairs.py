@@ -163,8 +163,8 @@ def replication_noop(x):
     detail = {"one": one, "pair": pair, "ratios": ratios, "cpu_us": cost.cpu,
               "note": f"no-op tasks a second, as server_noop, in turns; a pair {median(pair):,.0f}. Processor time a "
                       f"task: {us[0]:.2f} us of the one server; {us[1]:.2f} us of the primary, {us[2]:.2f} us of its "
-                      f"backup. The {os.cpu_count()} processors are shared by both servers, producers and runners; "
-                      "with a machine for each server its backup's part costs no throughput",
+                      f"backup. Both servers, producers and runners share {os.cpu_count()} processors, so that the "
+                      "backup's part is taken from the producers",
               "command": "2 x cx-taskserver --no-journal --no-collapse --sibling NAME@HOST:PORT; 2 x cx-producer "
                          f"--threads 1; job tests/modules/flat.so flats {parts} {each}"}
     yield record("replication_noop", v, "of one server's rate", "one server", median(one), v, 0.9, v >= 0.9), detail
