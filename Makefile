@@ -150,7 +150,7 @@ $(B)/tests/fuzz/journal: $(B)/obj/tests/fuzz/journal.o $(if $(filter fuzz,$(VARI
 	$(call link,$(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Tests of the producer's shell.
 $(B)/lib/libproducer.a: $(filter-out %/main.o,$(call objs,producer/*.c))
-$(addprefix $(B)/tests/unit/,runner blobcache link): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libproducer.a $(TEST_LIBS)
+$(addprefix $(B)/tests/unit/,runner blobcache link place): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/lib/libproducer.a $(TEST_LIBS)
 	$(call link,-lcmocka $(WIRE_LIBS) $(SYS_LIBS) $(BROKER_LIBS))
 # Fuzz targets get a plain driver that replays the corpus and mutates it a little; `make fuzz` uses libFuzzer.
 ifeq ($(VARIANT),fuzz)
@@ -179,14 +179,15 @@ test-fuzz: products $(FUZZ)
 soak: products $(E2E) $(TESTMODS) ## the end-to-end tests RUNS=20 times over: examples, kills, faults
 	@tools/soak $(B) $(or $(RUNS),20)
 
-sim: $(SIM) ## simulate SEEDS=100000 networks, and as many pairs of servers
+sim: $(SIM) ## simulate SEEDS=100000 servers, as many pairs and networks of shards, on all cores
 	$(B)/tests/sim/cx-sim 1 $(or $(SEEDS),100000)
 	$(B)/tests/sim/pair-sim 1 $(or $(SEEDS),100000)
+	$(B)/tests/sim/net-sim 1 $(or $(SEEDS),100000)
 
 fuzz: ## fuzz every target with libFuzzer, SECONDS=60 each
 	@tools/fuzz $(or $(SECONDS),60)
 
-bench: bench-deps products $(BENCH) $(TESTMODS) ## measure against the peers: CASES="a b" for some
+bench: bench-deps products $(BENCH) $(SIM) $(TESTMODS) ## measure against the peers: CASES="a b" for some
 	@tools/bench $(B) $(CASES)
 
 demo: deps ## render a picture on a local network while producers come and go

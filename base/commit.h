@@ -58,7 +58,7 @@ bool grant_get(struct reader *r, struct grant *g); /* one of a batch; checks eve
 enum commit_kind {
     COMMIT_DONE = 1,     /* the task ran: body is what it did */
     COMMIT_CRASHED = 2,  /* the task's runner died under it: counts towards poison; body: text */
-    COMMIT_RETURNED = 3, /* handed back unrun; no body */
+    COMMIT_RETURNED = 3, /* handed back unrun; body: empty, or why none of the job can run here */
 };
 
 struct commit {

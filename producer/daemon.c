@@ -69,7 +69,7 @@ static struct later *add_later(struct daemon *d, enum pd_event_kind kind)
 static void do_dial(struct daemon *d, const struct pd_effect *fx, struct bytes data)
 {
     (void)fx, (void)data;
-    place_begin(d->place);
+    place_begin(d->place, clock_us());
 }
 
 static void do_fault(struct daemon *d, const struct pd_effect *fx, struct bytes data)

@@ -13,8 +13,8 @@ enum {
     ADDRESS_BYTES = 256,
     LIST_BYTES = 1024,
     SHARD_BYTES = 16,
-    HOME_TRIES = 30, /* of a shard that was served, some 8 s; then anybody will do */
-    LOST_EVERY = 4,  /* of these attempts, the part that goes to where it was lost */
+    LOST_EVERY = 4,    /* of the attempts to find a shard again, the part that goes to where it was lost */
+    HOME_US = 8000000, /* for these attempts, when there have been LOST_EVERY; then anybody will do */
 };
 
 struct place {
@@ -27,6 +27,7 @@ struct place {
     char shard[SHARD_BYTES], home[LIST_BYTES];
     bool has_home;
     unsigned home_tries, home_at;
+    uint64_t lost_us;            /* when the first of these tries was made */
     char address[ADDRESS_BYTES]; /* that was found last */
 };
 
@@ -71,12 +72,19 @@ void place_served(struct place *p, struct bytes shard, struct bytes addresses)
     p->home_at = 0;
 }
 
+/* A server that is silent takes its time, one that refuses none, so that tries alone say little. */
+static bool home_is_worth_a_try(struct place *p, uint64_t now_us)
+{
+    if (p->home_tries == 0)
+        p->lost_us = now_us;
+    return p->has_home && (p->home_tries < LOST_EVERY || now_us - p->lost_us < HOME_US);
+}
+
 /* The first address of the list is where it was lost. */
 static void look_at_home(struct place *p)
 {
     unsigned others = addresses_count(p->home) - 1;
-    bool lost = others == 0 || ++p->home_tries % LOST_EVERY == 0;
-    p->home_tries += others == 0;
+    bool lost = ++p->home_tries % LOST_EVERY == 0 || others == 0;
     found(p, p->home, lost ? 0 : 1 + p->home_at++ % others);
 }
 
@@ -135,9 +143,9 @@ static void closed(void *ctx, struct rpc_stream *s, int code, const char *why)
 
 static const struct rpc_handler handler = {.message = message, .fill = fill, .closed = closed};
 
-void place_begin(struct place *p)
+void place_begin(struct place *p, uint64_t now_us)
 {
-    if (p->has_home && p->home_tries < HOME_TRIES) {
+    if (home_is_worth_a_try(p, now_us)) {
         look_at_home(p);
         return;
     }

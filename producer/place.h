@@ -2,7 +2,7 @@
  * before it fails; the core decides when to attempt again.
  *
  * Once a shard is served, it is looked for first when its server is gone, where it may be served then: at the
- * sibling before where it was lost, one address an attempt. When nobody has served it for many attempts,
+ * sibling before where it was lost, one address an attempt. When nobody has served it for some seconds,
  * anybody will do. */
 #ifndef PRODUCER_PLACE_H
 #define PRODUCER_PLACE_H
@@ -26,7 +26,7 @@ struct place_config {
 struct place *place_new(const struct place_config *config);
 void place_free(struct place *p);
 /* Begins an attempt: found or failed follows. */
-void place_begin(struct place *p);
+void place_begin(struct place *p, uint64_t now_us);
 /* The one that was found could not be reached: the next is found, or failed. */
 void place_next(struct place *p, const char *why);
 /* The one that was found serves us, for this shard (empty: it has not said), which may be served at these

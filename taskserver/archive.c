@@ -30,7 +30,7 @@ struct archive_writer {
 
 static void put_raw(struct archive_writer *w, struct bytes data)
 {
-    if (!w->error && fwrite(data.data, 1, data.len, w->file) != data.len)
+    if (!w->error && data.len && fwrite(data.data, 1, data.len, w->file) != data.len)
         w->error = errno ? errno : EIO;
 }
 

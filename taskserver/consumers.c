@@ -190,7 +190,7 @@ static int on_why(struct session *s, const cx_Msg *m, char *why)
     struct taskserver *server = s->server;
     struct id id = id_of(m->body.why.job);
     struct ts_job_info job;
-    if (!ts_job_find(s->shard->ts, id, &job)) {
+    if (!ts_job_find(s->shard->ts, id, &job) || job.guest) {
         session_statusf(s, m->req, CX_ENOTFOUND, "no such job here");
         return 0;
     }
@@ -274,7 +274,7 @@ static bool list_job(struct session *s, struct list_note *n, cx_Msg *m, struct i
 {
     struct ts_job_info job;
     while (s->shard->open && ts_job_next(s->shard->ts, &n->cursor, &job)) {
-        if (!may_see(s, &job))
+        if (job.guest || !may_see(s, &job))
             continue;
         *id = id_bytes(job.id);
         m->which_body = cx_Msg_job_row_tag;

@@ -76,7 +76,12 @@ void peering_know(struct peering *n, const char *name, const char *addresses)
         *known = (struct other){.id = id};
         snprintf(known->name, sizeof known->name, "%s", name);
     }
+    if (strcmp(known->addresses, addresses) == 0)
+        return;
     snprintf(known->addresses, sizeof known->addresses, "%s", addresses);
+    for (size_t i = 0; i < n->server->shards; i++) /* guests of its shard may be here, from before */
+        if (n->server->shard[i].serves)
+            peering_guests(n, &n->server->shard[i]);
 }
 
 /* ---- Ties ---- */
@@ -183,17 +188,28 @@ static void want_blob(struct peering *n, struct other *from, const uint8_t *sha2
     blobfetch_want(from->fetch, sha256);
 }
 
+static void want_blobs(struct peering *n, const struct ts_job_info *guest)
+{
+    struct other *from = find(n, guest->origin);
+    for (uint32_t i = 0; from && i < guest->modules; i++)
+        want_blob(n, from, guest->module[i].sha256);
+    if (from && guest->has_input)
+        want_blob(n, from, guest->input);
+}
+
 void peer_guest(struct shard *s, const struct ts_effect *fx)
 {
-    struct peering *n = s->server->peering;
-    struct other *from = find(n, fx->shard);
     struct ts_job_info job;
-    if (!from || !ts_job_find(s->ts, fx->job, &job))
-        return;
-    for (uint32_t i = 0; i < job.modules; i++)
-        want_blob(n, from, job.module[i].sha256);
-    if (job.has_input)
-        want_blob(n, from, job.input);
+    if (ts_job_find(s->ts, fx->job, &job))
+        want_blobs(s->server->peering, &job);
+}
+
+void peering_guests(struct peering *n, const struct shard *s)
+{
+    struct ts_job_info job;
+    for (uint64_t cursor = 0; ts_job_next(s->ts, &cursor, &job);)
+        if (job.guest && job.state == TS_JOB_RUNNING)
+            want_blobs(n, &job);
 }
 
 bool peering_brings(const struct peering *n, const uint8_t *sha256)

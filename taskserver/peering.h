@@ -19,6 +19,8 @@ struct peering *peering_new(struct taskserver *server);
 void peering_know(struct peering *n, const char *name, const char *addresses);
 /* Where that shard may be served, a comma list; "" when it is not known. */
 const char *peering_addresses(const struct peering *n, struct id shard);
+/* The shard is served from now on: what its guests need and is not here is fetched. */
+void peering_guests(struct peering *n, const struct shard *s);
 /* True while this blob is on its way here, for tasks that came from another shard. */
 bool peering_brings(const struct peering *n, const uint8_t *sha256);
 /* The shard is not served here any more. */

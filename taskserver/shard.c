@@ -42,7 +42,7 @@ static void log_record(struct shard *s, const struct ts_effect *fx)
     struct bytes record = ts_effect_data(&s->fx, fx);
     shard_append(s, fx->lsn, record);
     if (s->replica)
-        shard_replica(s, &(struct replica_event){.kind = REPLICA_LOGGED, .lsn = fx->lsn, .record = record});
+        replica_logged(s->replica, fx->lsn, record);
 }
 
 static effect_fn *const effects[] = {
@@ -102,7 +102,8 @@ void shard_log_end(struct shard *s, struct id id)
     static const char *const states[] = {"running", "done", "failed", "cancelled"};
     struct ts_job_info job;
     char hex[ID_HEX_MAX];
-    if (id_equal(id, s->job_ended) || !ts_job_find(s->ts, id, &job) || job.state == TS_JOB_RUNNING)
+    if (id_equal(id, s->job_ended) || !ts_job_find(s->ts, id, &job) || job.guest ||
+        job.state == TS_JOB_RUNNING)
         return;
     s->job_ended = id;
     id_hex(id, hex);
@@ -124,6 +125,8 @@ void shard_serve(struct shard *s)
     s->serves = true;
     s->open = !s->replica;
     ts_replayed(s->ts, shard_now(s));
+    if (s->server->peering)
+        peering_guests(s->server->peering, s);
 }
 
 /* Nothing volatile stays: the state goes on as its records alone. */
@@ -168,6 +171,8 @@ uint64_t shard_turn(struct shard *s)
         journal_compact(s->journal);
         journal_flush(s->journal);
     }
+    if (s->replica && s->unflushed)
+        next = 0; /* what was held has logged more: at once again */
     uint64_t table = s->serves ? monotonic(s, ts_due(s->ts)) : UINT64_MAX;
     return table < next ? table : next;
 }

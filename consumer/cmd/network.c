@@ -93,6 +93,7 @@ static void choose_addresses(struct network *n)
 {
     snprintf(n->address, sizeof n->address, "127.0.0.1:%d", free_port());
     snprintf(n->sibling_address, sizeof n->sibling_address, "127.0.0.1:%d", free_port());
+    snprintf(n->where, sizeof n->where, "%s,%s", n->address, n->sibling_address);
 }
 
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX])
@@ -194,7 +195,8 @@ int network_start_server(struct network *n, const char *const *more_options, cha
     int err = start_server(n, true, more_options, why);
     if (err == 0)
         snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);
-    snprintf(n->where, sizeof n->where, "%s%s%s", n->address, n->options.pair ? "," : "", n->sibling_address);
+    if (!n->options.pair)
+        snprintf(n->where, sizeof n->where, "%s", n->address);
     return err;
 }
 

@@ -38,6 +38,11 @@ void commit_return(struct pd *pd, struct task *t, struct pd_effects *out)
     end_with(pd, t, COMMIT_RETURNED, (struct bytes){NULL, 0}, out);
 }
 
+void commit_unfit(struct pd *pd, struct task *t, const char *text, struct pd_effects *out)
+{
+    end_with(pd, t, COMMIT_RETURNED, bytes_str(text), out);
+}
+
 void commit_crashed(struct pd *pd, struct task *t, const char *text, struct pd_effects *out)
 {
     end_with(pd, t, COMMIT_CRASHED, bytes_str(text), out);

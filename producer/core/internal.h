@@ -91,6 +91,7 @@ struct job {
     struct job *chain; /* of its bucket */
     enum job_state state;
     bool has_input, have_module, have_input;
+    bool unfit; /* BROKEN: here, and perhaps not elsewhere */
     bool stale; /* told of by a connection that is gone */
     uint8_t module[PD_SHA_BYTES], input[PD_SHA_BYTES];
     bool has_best[3];
@@ -164,8 +165,9 @@ void seat_taken_back(struct pd *pd, const struct pd_event *ev, struct pd_effects
 
 void commits_read(struct pd *pd, const struct pd_event *ev, struct pd_effects *out);
 void commit_broken(struct pd *pd, const struct pd_event *ev, struct pd_effects *out);
-/* Ends the task with a commit of ours: RETURNED (no text), CRASHED or FAIL. */
+/* Ends the task with a commit of ours: RETURNED without or with a text, CRASHED or FAIL. */
 void commit_return(struct pd *pd, struct task *t, struct pd_effects *out);
+void commit_unfit(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 void commit_crashed(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 void commit_fail(struct pd *pd, struct task *t, const char *text, struct pd_effects *out);
 /* Ends the task without a word. */
@@ -192,6 +194,8 @@ struct window {
 void window_connected(struct pd *pd, struct pd_effects *out);
 void window_granted(struct pd *pd, uint32_t n, bool budgeted); /* the last of them */
 void window_settled(struct pd *pd);
+/* A grant that the server took back of itself: what it gives in its place answers no commit. */
+void window_released(struct pd *pd);
 void window_ran(struct pd *pd, uint64_t elapsed_ns);
 void window_update(struct pd *pd, struct pd_effects *out);
 uint64_t window_round_trip_us(const struct pd *pd);

@@ -111,12 +111,14 @@ static void drop_one(struct pd *pd, struct task *t, struct pd_effects *out)
 {
     (void)out;
     task_drop(pd, t);
+    window_released(pd);
 }
 
-/* One FAIL ends the job; the others are dropped by the server as late. */
-static void fail_one(struct pd *pd, struct task *t, struct pd_effects *out)
+/* Where it is this machine that lacks something, others may do it. Otherwise one FAIL ends the job; the
+ * others are dropped by the server as late. */
+static void refuse_one(struct pd *pd, struct task *t, struct pd_effects *out)
 {
-    commit_fail(pd, t, t->job->why, out);
+    (t->job->unfit ? commit_unfit : commit_fail)(pd, t, t->job->why, out);
 }
 
 static void kill_runner(struct job *j, struct pd_effects *out)
@@ -125,15 +127,19 @@ static void kill_runner(struct job *j, struct pd_effects *out)
         fx_add(out, PD_FX_KILL, (struct bytes){NULL, 0})->runner = j->runner;
 }
 
-static void break_job(struct pd *pd, struct job *j, struct bytes why, struct pd_effects *out)
+/* unfit: it is this producer that cannot run it. */
+static void break_job(struct pd *pd, struct job *j, bool unfit, struct bytes why, struct pd_effects *out)
 {
     seats_unlink(pd, j);
     kill_runner(j, out);
     j->state = JOB_BROKEN;
     j->wake_us = NEVER;
+    j->unfit = unfit;
     snprintf(j->why, sizeof j->why, "%.*s", (int)why.len, (const char *)why.data);
+    if (!j->why[0])
+        snprintf(j->why, sizeof j->why, "its runner cannot be started");
     fx_note(out, CX_EFAILED, "job cannot run here: %s", j->why);
-    tasks_end(pd, j, out, fail_one);
+    tasks_end(pd, j, out, refuse_one);
 }
 
 static void start_runner(struct pd *pd, struct job *j, struct pd_effects *out)
@@ -166,7 +172,7 @@ void job_wants(struct pd *pd, struct job *j, struct pd_effects *out)
     if (j->state == JOB_IDLE)
         start_runner(pd, j, out);
     else if (j->state == JOB_BROKEN)
-        tasks_end(pd, j, out, fail_one);
+        tasks_end(pd, j, out, refuse_one);
 }
 
 static void tell_bounds(struct job *j, struct pd_effects *out)
@@ -210,7 +216,7 @@ void job_told(struct pd *pd, const struct pd_event *ev, struct pd_effects *out)
     if (!fresh)
         return;
     if (!info->module) {
-        break_job(pd, j, bytes_str("the job has no module for this producer's architecture"), out);
+        break_job(pd, j, true, bytes_str("the job has no module for this producer's architecture"), out);
         return;
     }
     memcpy(j->module, info->module, PD_SHA_BYTES);
@@ -247,7 +253,7 @@ static void blob_missed(struct pd *pd, struct job *j, const struct pd_event *ev,
     if (passing)
         set_timer(pd, j, pd->now_us + FETCH_AGAIN_US / 2 + pd_random(pd) % FETCH_AGAIN_US);
     else
-        break_job(pd, j, ev->data, out);
+        break_job(pd, j, ev->code != CX_ENOTFOUND, ev->data, out);
 }
 
 void job_blob(struct pd *pd, const struct pd_event *ev, struct pd_effects *out)
@@ -327,7 +333,7 @@ static void crashed(struct pd *pd, struct job *j, const struct pd_exit *x, struc
     if (was_up)
         blame(pd, j, x, how, out);
     else if (j->crashes >= STARTS_MAX)
-        break_job(pd, j, how, out);
+        break_job(pd, j, false, how, out);
     seats_feed(pd, out);
 }
 
@@ -338,7 +344,7 @@ void job_exited(struct pd *pd, const struct pd_event *ev, struct pd_effects *out
         return;
     if (ev->u.exit->refused) {
         j->state = JOB_RESTING; /* it is gone: nothing to kill */
-        break_job(pd, j, ev->data, out);
+        break_job(pd, j, true, ev->data, out);
         seats_feed(pd, out);
         return;
     }

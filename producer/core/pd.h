@@ -10,9 +10,9 @@
  * seats is the window that the server is told.
  *
  * A grant is never lost and never a lock: each task ends in exactly one commit - what the runner wrote,
- * CRASHED, a FAIL when its runner cannot be started, or RETURNED - or is dropped because the server said so
- * (REVOKE, JOB_GONE). The core cannot fail: what the server sends wrongly becomes a FAULT, what a runner
- * writes wrongly ends the runner. */
+ * CRASHED, a FAIL when its runner dies at its start, or RETURNED, with a text when none of the job can run
+ * here - or is dropped because the server said so (REVOKE, JOB_GONE). The core cannot fail: what the server
+ * sends wrongly becomes a FAULT, what a runner writes wrongly ends the runner. */
 #ifndef PRODUCER_CORE_PD_H
 #define PRODUCER_CORE_PD_H
 

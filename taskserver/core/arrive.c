@@ -119,6 +119,7 @@ static void task_arrives(struct ts *ts, struct job *job, struct parcel_task *in,
     }
     if (in->values.len)
         memcpy(t->payload + addrs, in->values.data, in->values.len);
+    t->crashes = in->crashes;
     task_filled(ts, t);
 }
 

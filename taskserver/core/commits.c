@@ -251,10 +251,13 @@ static const char *commit_crashed(struct ts *ts, struct holder *h, const struct 
 static const char *commit_returned(struct ts *ts, struct holder *h, const struct commit *c)
 {
     struct task *t = h->task;
-    if (c->body.len)
-        return "a task handed back with a body";
+    struct producer *p = h->producer;
+    if (c->body.len > MESSAGE_TEXT_MAX)
+        return "a task handed back with too long a text";
     grant_drop(ts, h);
     grant_requeue(ts, t);
+    if (c->body.len)
+        producer_unfit(ts, p, t->job, c->body);
     return NULL;
 }
 

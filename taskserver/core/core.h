@@ -198,13 +198,15 @@ struct job {
     struct link unheld;   /* in ts->unheld from its end until that is held */
     struct link watches;
     struct buf known; /* a bit for every producer that was told of this job */
+    struct buf unfit; /* text: who could not run it, and why; the last to say so */
 };
 
 /* ---- Peers ---- */
 
-/* Producers of one architecture. */
+/* Producers of one architecture that fit the same jobs (arch.c). */
 struct arch {
     char name[16];
+    struct buf unfit; /* ids of jobs that they cannot run all the same */
     uint32_t producers;
     struct link idle;   /* those with a thread that has nothing to do, in the order they are served */
     struct link hungry; /* those whose threads are busy, but whose window is not full: they prefetch */
@@ -348,7 +350,6 @@ uint64_t submit_need(const struct ts_submit *s);
 uint32_t functions_count(struct bytes functions);
 struct bytes job_fn_name(const struct job *job, uint32_t fn); /* well-known ones too */
 struct fn_stat *job_fn(struct job *job, uint32_t fn);
-bool job_fits(const struct job *job, const struct arch *arch);
 void job_end(struct ts *ts, struct job *job, enum ts_job_state state,
              struct bytes answer); /* first one counts */
 /* After its end: tasks, grants and timers go, producers are told. */
@@ -434,6 +435,16 @@ void producer_tell(struct ts *ts, struct producer *p, struct job *job); /* of a 
 bool producer_disowned(const struct producer *p, struct id job, struct id task);
 void producers_free(struct ts *ts);
 
+/* It cannot run any task of the job, and gets no more of them. */
+void producer_unfit(struct ts *ts, struct producer *p, struct job *job, struct bytes why);
+
+/* arch.c */
+bool job_fits(const struct job *job, const struct arch *arch);
+struct arch *arch_of(struct ts *ts, const char *name);
+struct arch *arch_without(struct ts *ts, const struct arch *a, const struct job *job);
+void arches_forget(struct ts *ts, struct id job);
+void arches_free(struct ts *ts);
+
 /* grant.c */
 struct holder *holder_find(const struct task *t, const struct producer *p);
 struct holder *grant_add(struct ts *ts, struct producer *p, struct task *t, uint32_t budget_us);
@@ -457,7 +468,7 @@ enum record_kind {
     RECORD_FORGOTTEN = 4, /* job */
     RECORD_JOB = 5,       /* snapshot: a job's state without its tasks */
     RECORD_TASK = 6,      /* snapshot: one task */
-    RECORD_MOVED = 7,     /* now job shard tasks: they leave for there */
+    RECORD_MOVED = 7,     /* now job shard (task crashes)*: they leave for there */
     RECORD_RECEIVED = 8,  /* now shard number parcels: the first has that number */
     RECORD_CONFIRMED = 9, /* now shard number: parcels up to it have arrived */
     RECORD_BOUND = 10,    /* now job bound: improved elsewhere */
@@ -493,6 +504,7 @@ void put_flag_i64(struct buf *b, bool has, int64_t v);
 bool get_flag_i64(struct reader *r, int64_t *v);
 void submission_put(struct buf *b, const struct ts_submit *s);
 void submission_get(struct reader *r, struct id job, struct ts_submit *s);
+size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max);
 void record_put(struct buf *b, const struct record *r);
 bool record_get(struct bytes b, struct record *r);
 /* What it is about, without the rest of it. */

@@ -196,7 +196,7 @@ static void signal_hunger(struct ts *ts)
  * is overdue. */
 void eager(struct ts *ts)
 {
-    bool hungry = ts->hungry || steal_hunger(ts);
+    bool hungry = ts->hungry || (!list_empty(&ts->busy) && steal_hunger(ts));
     if (!hungry || !ts->ngranted) {
         ts->eager_us = ts->signal_us = NEVER;
         return;

@@ -197,6 +197,13 @@ static void why_ready(const struct ts *ts, const struct job *job, struct buf *te
         text_add(text, "No producer is connected, so nothing can run. Start cx-producer somewhere.\n");
         return;
     }
+    if (job->unfit.len)
+        text_add(text, "It is granted to no producer that has said so: %.*s.\n", (int)job->unfit.len,
+                 (const char *)job->unfit.data);
+    if (!fitting_producers(ts, job) && job->unfit.len) {
+        text_add(text, "None of the %u connected producers can run it.\n", ts->nproducers);
+        return;
+    }
     if (!fitting_producers(ts, job)) {
         text_add(text,
                  "None of the %u connected producers has an architecture that the job has a module for (",

@@ -184,6 +184,7 @@ void job_free(struct ts *ts, struct job *job)
     mem_put(ts, job, job->answer, job->answer_len);
     move_free(ts, job);
     buf_free(&job->known);
+    buf_free(&job->unfit);
     must(job->bytes == pool_round(sizeof *job));
     pool_put(&ts->pool, job, sizeof *job);
 }
@@ -221,6 +222,8 @@ void job_clear(struct ts *ts, struct job *job, uint64_t now_us)
     job->bytes -= before - ts->pool.used;
     must(job->nready == 0 && job->nwaiting == 0 && job->ngranted == 0);
     tell_gone(ts, job);
+    arches_forget(ts, job->entry.id);
+    buf_free(&job->unfit);
     move_ended(ts, job);
     job_stop_timer(ts, job);
     job->ended_us = now_us;
@@ -247,14 +250,6 @@ struct fn_stat *job_fn(struct job *job, uint32_t fn)
 {
     must(fn >= FN_FIRST && fn - FN_FIRST < job->fns);
     return &job->fn[fn - FN_FIRST];
-}
-
-bool job_fits(const struct job *job, const struct arch *arch)
-{
-    for (uint32_t i = 0; i < job->modules; i++)
-        if (!job->module[i].arch[0] || strcmp(job->module[i].arch, arch->name) == 0)
-            return true;
-    return false;
 }
 
 /* ---- Who was told of it ---- */

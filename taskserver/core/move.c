@@ -2,6 +2,7 @@
 #include "taskserver/core/core.h"
 
 #define MOVE_BYTES_MAX (256u << 10) /* of one parcel's tasks, about */
+#define MOVED_BYTES    17u /* of a task in a MOVED record: its id, and how many runners it has killed */
 
 /* ---- Ties ---- */
 
@@ -189,12 +190,13 @@ static void put_addr(struct buf *b, struct shard_table *s, struct addr a)
     put_far_addr(b, &(struct far_addr){a.task, a.slot, s->place[a.shard] - 1});
 }
 
-static void put_moved(struct buf *b, struct shard_table *s, const struct task *t)
+static void put_moved(struct buf *b, struct shard_table *s, const struct task *t, uint8_t crashes)
 {
     put_id(b, t->entry.id);
     put_varint(b, t->fn);
     put_varint(b, t->depth);
     put_zigzag(b, t->priority);
+    put_u8(b, crashes);
     put_u8(b, t->bound_kind);
     put_zigzag(b, t->bound);
     put_addr(b, s, task_addr(t, 0));
@@ -222,19 +224,19 @@ static void put_shards(struct buf *b, const struct ts *ts, const struct shard_ta
         put_id(b, channel_shard(ts, s->shard[i]));
 }
 
-/* The body of a MOVED record is the ids of its tasks. They leave the table and are in the channel from here
+/* The tasks leave the table and are in the channel from here
  * on: there is never a second copy. */
 void apply_moved(struct ts *ts, const struct record *r)
 {
     struct job *job = job_find(ts, r->job);
-    uint32_t shard = channel_intern(ts, r->shard), n = (uint32_t)(r->body.len / sizeof(struct id));
+    uint32_t shard = channel_intern(ts, r->shard), n = (uint32_t)(r->body.len / MOVED_BYTES);
     struct shard_table *s = calloc(1, sizeof *s);
     struct buf tasks = {0};
     if (!s)
         abort();
     for (struct reader in = reader_of(r->body); reader_more(&in);) {
         struct task *t = task_find(job, get_id(&in));
-        put_moved(&tasks, s, t);
+        put_moved(&tasks, s, t, get_u8(&in));
         task_remove(ts, t);
     }
     struct buf *b = parcel_of(ts, job, shard, PARCEL_MOVE);
@@ -250,24 +252,23 @@ void apply_moved(struct ts *ts, const struct record *r)
     free(s);
 }
 
-static int id_order(const void *a, const void *b)
+static int moved_order(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct id));
 }
 
 /* Each task once. */
-static bool ids_unique(struct bytes ids)
+static bool moved_unique(struct bytes moved)
 {
-    size_t n = ids.len / sizeof(struct id);
-    uint8_t *sorted = malloc(ids.len);
+    size_t n = moved.len / MOVED_BYTES;
+    uint8_t *sorted = malloc(moved.len);
     bool unique = true;
     if (!sorted)
         abort();
-    memcpy(sorted, ids.data, ids.len);
-    qsort(sorted, n, sizeof(struct id), id_order);
+    memcpy(sorted, moved.data, moved.len);
+    qsort(sorted, n, MOVED_BYTES, moved_order);
     for (size_t i = 1; i < n; i++)
-        unique &= memcmp(sorted + (i - 1) * sizeof(struct id), sorted + i * sizeof(struct id),
-                         sizeof(struct id)) != 0;
+        unique &= moved_order(sorted + (i - 1) * MOVED_BYTES, sorted + i * MOVED_BYTES) != 0;
     free(sorted);
     return unique;
 }
@@ -275,10 +276,10 @@ static bool ids_unique(struct bytes ids)
 bool moved_fits(struct ts *ts, const struct record *r)
 {
     struct job *job = job_find(ts, r->job);
-    if (!job || job->state != TS_JOB_RUNNING || r->body.len == 0 || r->body.len % sizeof(struct id) ||
-        channel_find(ts, r->shard) == 0 || !channel_room(ts, 1) || !ids_unique(r->body))
+    if (!job || job->state != TS_JOB_RUNNING || r->body.len == 0 || r->body.len % MOVED_BYTES ||
+        channel_find(ts, r->shard) == 0 || !channel_room(ts, 1) || !moved_unique(r->body))
         return false;
-    for (struct reader in = reader_of(r->body); reader_more(&in);) {
+    for (struct reader in = reader_of(r->body); reader_more(&in); get_u8(&in)) {
         const struct task *t = task_find(job, get_id(&in));
         if (!t || t->state == TASK_WAITING)
             return false;
@@ -286,31 +287,38 @@ bool moved_fits(struct ts *ts, const struct record *r)
     return true;
 }
 
-/* In the order of the queue: the most urgent and shallowest first. A task that has killed a runner stays, so
- * that its count does, unless nobody here could run it. */
-uint32_t move_tasks(struct ts *ts, struct job *job, struct id shard, uint32_t most)
+/* The tasks that go, as the body of a MOVED record, in the order of the queue: the most urgent and shallowest
+ * first. One goes, however long it is. */
+static uint32_t choose_moved(const struct job *job, uint32_t most, struct buf *body)
 {
-    struct buf ids = {0};
     uint32_t n = 0;
     size_t bytes = 0;
     for (const struct knot *k = job->ready.first; k && n < most; k = tree_after(&job->ready, k->hi, k->lo))
         for (const struct task *t = list_item(k, const struct bucket, knot)->tasks.head; t && n < most;
              t = t->next) {
             size_t len = t->payload_len + sizeof *t;
-            if ((t->crashes && ts->threads) || bytes + len > MOVE_BYTES_MAX)
+            if (n && bytes + len > MOVE_BYTES_MAX)
                 continue;
-            put_id(&ids, t->entry.id);
+            put_id(body, t->entry.id);
+            put_u8(body, t->crashes);
             bytes += len;
             n++;
         }
+    return n;
+}
+
+uint32_t move_tasks(struct ts *ts, struct job *job, struct id shard, uint32_t most)
+{
+    struct buf body = {0};
+    uint32_t n = choose_moved(job, most, &body);
     struct record r = {.kind = RECORD_MOVED,
                        .now_us = ts->now_us,
                        .job = job->entry.id,
                        .shard = shard,
-                       .body = buf_bytes(&ids)};
+                       .body = buf_bytes(&body)};
     if (n)
         log_apply(ts, &r);
-    buf_free(&ids);
+    buf_free(&body);
     return n;
 }
 

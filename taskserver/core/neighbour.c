@@ -14,10 +14,13 @@ struct neighbour *neighbour_find(const struct ts *ts, struct id shard)
     return NULL;
 }
 
-static struct channel *channel_of(const struct ts *ts, const struct neighbour *n)
+/* Remembered: this is asked of every neighbour whenever the log is held. Channels stay for ever. */
+static struct channel *channel_of(const struct ts *ts, struct neighbour *n)
 {
-    uint32_t index = channel_find(ts, n->shard);
-    return index && index < SHARDS_MAX ? ts->channel[index] : NULL;
+    for (; !n->channel && n->looked < ts->channels; n->looked++)
+        if (n->looked && id_equal(ts->channel[n->looked]->shard, n->shard))
+            n->channel = ts->channel[n->looked];
+    return n->channel;
 }
 
 static struct neighbour *neighbour_add(struct ts *ts)
@@ -259,6 +262,38 @@ static void confirm(struct ts *ts, struct neighbour *n, struct channel *c, uint6
     ts->stirred = true;
 }
 
+/* The first of these parcels, up to where tasks of a second job come: what a record brings to run is of one
+ * job, so whoever keeps the log needs few modules at a time (ts_record_blobs). */
+static struct bytes of_one_job(struct bytes parcels)
+{
+    struct reader in = reader_of(parcels);
+    struct parcel_head first = {0};
+    while (reader_more(&in)) {
+        size_t before = (size_t)(in.at - parcels.data);
+        struct parcel_view v;
+        must(parcel_get(get_bytes(&in, SIZE_MAX), &v));
+        if (v.head.kind != PARCEL_MOVE)
+            continue;
+        bool other = !id_equal(first.job, v.head.job) || first.born_us != v.head.born_us;
+        if (first.kind && other)
+            return bytes_of(parcels.data, before);
+        first = v.head;
+    }
+    return parcels;
+}
+
+static void log_received(struct ts *ts, struct neighbour *n, struct bytes parcels)
+{
+    const struct channel *c = channel_of(ts, n);
+    struct record r = {.kind = RECORD_RECEIVED,
+                       .now_us = ts->now_us,
+                       .shard = n->shard,
+                       .number = (c ? c->applied : 0) + 1,
+                       .body = parcels};
+    log_apply(ts, &r);
+    move_received(ts, parcels);
+}
+
 /* Those that were applied before are dropped, and confirmed again. */
 static void receive(struct ts *ts, struct neighbour *n, const struct channel *c, struct peer_msg *m)
 {
@@ -271,16 +306,15 @@ static void receive(struct ts *ts, struct neighbour *n, const struct channel *c,
     ts->stirred |= n->tell;
     if (!news.len)
         return;
-    struct record r = {.kind = RECORD_RECEIVED,
-                       .now_us = ts->now_us,
-                       .shard = n->shard,
-                       .number = applied + 1,
-                       .body = news};
     uint64_t taken = c ? c->taken : 0;
-    log_apply(ts, &r);
-    if (channel_of(ts, n)->taken > taken)
-        steal_given(ts, n);
-    move_received(ts, news);
+    while (news.len) {
+        struct bytes some = of_one_job(news);
+        log_received(ts, n, some);
+        news = bytes_of(news.data + some.len, news.len - some.len);
+    }
+    taken = channel_of(ts, n)->taken - taken;
+    if (taken)
+        steal_given(ts, n, taken);
 }
 
 static void on_note(struct ts *ts, struct neighbour *n, const struct note *note)

@@ -15,6 +15,8 @@ struct parcel;
 struct neighbour {
     struct id shard;
     uint64_t rtt_us;
+    struct channel *channel; /* borrowed; NULL: there was none among the first `looked` */
+    uint32_t looked;
     uint64_t told;       /* what was confirmed last */
     bool tell;           /* confirm again, whether there is news or not */
     bool faulted;        /* nothing it says is listened to before it connects again */
@@ -23,6 +25,7 @@ struct neighbour {
     size_t flying; /* bytes of parcels sent and not confirmed */
     struct hunger hunger;
     bool tried; /* asked for work in this round */
+    bool rich;  /* it has more than it needs, as far as is known */
 };
 
 enum note_kind {

@@ -66,6 +66,7 @@ bool parcel_task_get(struct reader *r, const struct parcel_view *v, struct parce
     t->fn = (uint32_t)get_varint_max(r, FN_FIRST + functions_count(v->card.functions) - 1);
     t->depth = (uint32_t)get_varint_max(r, UINT32_MAX);
     t->priority = (int32_t)get_zigzag(r);
+    t->crashes = get_u8(r);
     t->bound_kind = (uint8_t)get_varint_max(r, CX_BOUND_MAX);
     t->bound = get_zigzag(r);
     far_addr_get(r, &t->home);
@@ -146,4 +147,19 @@ bool parcel_get(struct bytes parcel, struct parcel_view *v)
         return false;
     get[v->head.kind](&r, v);
     return !r.bad && r.at == r.end;
+}
+
+size_t parcels_blobs(struct bytes parcels, const uint8_t *sha256[], size_t max)
+{
+    for (struct reader in = reader_of(parcels); reader_more(&in);) {
+        struct parcel_head h;
+        struct reader r = reader_of(get_bytes(&in, SIZE_MAX));
+        head_get(&r, &h);
+        if (h.kind != PARCEL_MOVE)
+            continue;
+        get_id(&r);
+        get_u64(&r);
+        return submission_blobs(&r, sha256, max);
+    }
+    return 0;
 }

@@ -33,6 +33,7 @@ struct parcel_task {
     struct id id;
     uint32_t fn, depth, nslots, naddrs;
     int32_t priority;
+    uint8_t crashes; /* runners that died under it */
     uint8_t bound_kind;
     int64_t bound;
     struct far_addr home;
@@ -72,5 +73,8 @@ struct id parcel_shard(const struct parcel_view *v, uint32_t place); /* of the t
 bool parcel_get(struct bytes parcel, struct parcel_view *v);
 /* Walks the tasks of a MOVE: start with a reader on v->tasks. */
 bool parcel_task_get(struct reader *r, const struct parcel_view *v, struct parcel_task *t);
+
+/* The modules and the input of the first MOVE among these parcels; borrowed. Returns how many. */
+size_t parcels_blobs(struct bytes parcels, const uint8_t *sha256[], size_t max);
 
 #endif

@@ -24,33 +24,6 @@ static void producers_grow(struct ts *ts, uint32_t peer)
     ts->producer_slots = slots;
 }
 
-static struct arch *arch_add(struct ts *ts)
-{
-    ts->arch = realloc(ts->arch, (ts->arches + 1) * sizeof *ts->arch);
-    struct arch *a = calloc(1, sizeof *a);
-    if (!ts->arch || !a)
-        abort();
-    list_init(&a->idle);
-    list_init(&a->hungry);
-    ts->arch[ts->arches++] = a;
-    return a;
-}
-
-/* The class of this name; one that nobody is in any more may be renamed. */
-static struct arch *arch_of(struct ts *ts, const char *name)
-{
-    struct arch *vacant = NULL;
-    for (uint32_t i = 0; i < ts->arches; i++) {
-        if (strncmp(ts->arch[i]->name, name, sizeof ts->arch[i]->name - 1) == 0)
-            return ts->arch[i];
-        if (!ts->arch[i]->producers)
-            vacant = ts->arch[i];
-    }
-    struct arch *a = vacant ? vacant : arch_add(ts);
-    snprintf(a->name, sizeof a->name, "%s", name);
-    return a;
-}
-
 static struct producer *producer_new(struct ts *ts, const struct ts_event *e)
 {
     struct producer *p = malloc(sizeof *p);
@@ -170,14 +143,31 @@ void producer_tell(struct ts *ts, struct producer *p, struct job *job)
     fx_job(ts, TS_FX_JOB, p->peer, job);
 }
 
+/* It joins those who cannot run it either, in their lists. */
+void producer_unfit(struct ts *ts, struct producer *p, struct job *job, struct bytes why)
+{
+    uint32_t window = p->window;
+    if (!job_fits(job, p->arch))
+        return;
+    p->window = 0;
+    producer_update(ts, p);
+    struct arch *arch = arch_without(ts, p->arch, job);
+    p->arch->producers--;
+    arch->producers++;
+    p->arch = arch;
+    p->window = window;
+    producer_update(ts, p);
+    buf_clear(&job->unfit);
+    text_add(&job->unfit, "producer %s cannot run it: ", p->name);
+    text_safe(&job->unfit, why);
+}
+
 void producers_free(struct ts *ts)
 {
     for (uint32_t i = 0; i < ts->producer_slots; i++)
         if (ts->producer[i])
             producer_free(ts, ts->producer[i]);
-    for (uint32_t i = 0; i < ts->arches; i++)
-        free(ts->arch[i]);
-    free(ts->arch);
+    arches_free(ts);
     free(ts->producer);
 }
 

@@ -67,7 +67,7 @@ void submission_get(struct reader *r, struct id job, struct ts_submit *s)
 }
 
 /* Where a submission's hashes are, in the order in which submission_get reads it. */
-static size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max)
+size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max)
 {
     size_t n = 0;
     uint32_t modules = (uint32_t)get_varint_max(r, TS_MODULES_MAX);
@@ -305,6 +305,8 @@ size_t ts_record_blobs(struct bytes record, const uint8_t *sha256[], size_t max)
     struct record r;
     if (!record_get(record, &r))
         return 0;
+    if (r.kind == RECORD_RECEIVED)
+        return parcels_blobs(r.body, sha256, max);
     if (r.kind != RECORD_SUBMITTED && (r.kind != RECORD_JOB || r.state != TS_JOB_RUNNING))
         return 0;
     struct reader in = reader_of(record);

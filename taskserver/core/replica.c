@@ -27,8 +27,11 @@ struct replica_effect *replica_fx(struct replica *r, enum replica_effect_kind ki
         if (!e->fx)
             abort();
     }
-    e->fx[e->n] = (struct replica_effect){.kind = kind, .at = e->data.len};
-    return &e->fx[e->n++];
+    struct replica_effect *fx = &e->fx[e->n++];
+    fx->kind = kind;
+    fx->at = e->data.len;
+    fx->len = 0;
+    return fx;
 }
 
 void replica_fx_data(struct replica *r, struct replica_effect *fx, struct bytes data)
@@ -162,12 +165,6 @@ static void on_tick(struct replica *r, const struct replica_event *e)
     (serves(r) ? primary_tick : backup_tick)(r);
 }
 
-static void on_logged(struct replica *r, const struct replica_event *e)
-{
-    if (serves(r))
-        primary_logged(r, e);
-}
-
 static void on_flush(struct replica *r, const struct replica_event *e)
 {
     (void)e;
@@ -289,6 +286,8 @@ static void on_msg(struct replica *r, const struct replica_event *e)
     if (m->kind > REPLICA_MSG_MAX || m->from == r->config.incarnation ||
         (m->to && m->to != r->config.incarnation))
         return;
+    if (RULE(RULE_ADOPT) && m->tag.epoch > m->epoch)
+        return; /* no sender has a history of an epoch that it has not seen */
     replica_seen(r, m->epoch);
     replica_record(r, &m->record);
     if (!is_behind(r, m))
@@ -310,15 +309,10 @@ static void forgive(struct replica *r, uint64_t away_us)
 void replica_step(struct replica *r, const struct replica_event *event, struct replica_effects *out)
 {
     static void (*const handler[])(struct replica *, const struct replica_event *) = {
-        [REPLICA_TICK] = on_tick,
-        [REPLICA_LOGGED] = on_logged,
-        [REPLICA_FLUSH] = on_flush,
-        [REPLICA_DISK] = on_disk,
-        [REPLICA_MSG] = on_msg,
-        [REPLICA_ANSWER] = on_answer,
-        [REPLICA_CLOSED] = on_closed,
-        [REPLICA_INSTALLED] = on_installed,
-        [REPLICA_HAND_OVER] = on_hand_over,
+        [REPLICA_TICK] = on_tick,           [REPLICA_FLUSH] = on_flush,
+        [REPLICA_DISK] = on_disk,           [REPLICA_MSG] = on_msg,
+        [REPLICA_ANSWER] = on_answer,       [REPLICA_CLOSED] = on_closed,
+        [REPLICA_INSTALLED] = on_installed, [REPLICA_HAND_OVER] = on_hand_over,
     };
     must(event->kind < sizeof handler / sizeof handler[0]);
     uint64_t passed = event->now_us > r->now_us ? event->now_us - r->now_us : 0;
@@ -328,6 +322,12 @@ void replica_step(struct replica *r, const struct replica_event *event, struct r
     buf_clear(&out->data);
     r->out = out;
     handler[event->kind](r, event);
+}
+
+void replica_logged(struct replica *r, uint64_t lsn, struct bytes record)
+{
+    if (serves(r))
+        primary_logged(r, lsn, record);
 }
 
 /* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other

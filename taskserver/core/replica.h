@@ -83,7 +83,6 @@ bool get_replica_msg(struct reader *r, struct replica_msg *m); /* false: malform
 
 enum replica_event_kind {
     REPLICA_TICK,
-    REPLICA_LOGGED,    /* primary: ts logged this record, lsn is its number */
     REPLICA_FLUSH,     /* primary: the reactor's turn ends, send what was logged */
     REPLICA_DISK,      /* the own journal is on disk up to lsn (of the history under `tag`) */
     REPLICA_MSG,       /* from the sibling */
@@ -96,9 +95,8 @@ enum replica_event_kind {
 struct replica_event {
     enum replica_event_kind kind;
     uint64_t now_us;
-    uint64_t lsn;              /* LOGGED, DISK */
+    uint64_t lsn;              /* DISK */
     struct replica_tag tag;    /* DISK, INSTALLED */
-    struct bytes record;       /* LOGGED */
     struct replica_msg msg;    /* MSG */
     struct shard_answer shard; /* ANSWER */
 };
@@ -133,14 +131,17 @@ enum replica_role {
     REPLICA_ROLES,
 };
 
+/* A backup makes one of these a record: what its kind does not need is not filled in. */
 struct replica_effect {
     enum replica_effect_kind kind;
-    uint64_t lsn;
-    struct replica_msg msg;
-    struct shard_ask ask;
-    struct replica_mark mark;
-    enum replica_role role;
-    size_t at, len; /* data or record: a run of replica_effects.data */
+    enum replica_role role; /* ROLE */
+    uint64_t lsn;           /* APPLY, SERVE, HELD, OPEN, ROLE */
+    size_t at, len;         /* data or record: a run of replica_effects.data */
+    union {
+        struct replica_msg msg; /* SEND, SNAPSHOT, RESTORE */
+        struct shard_ask ask;   /* ASK */
+    };
+    struct replica_mark mark; /* MARK, RESTORE */
 };
 
 /* Reused from step to step; the step empties it first. */
@@ -152,7 +153,7 @@ struct replica_effects {
 static inline struct bytes replica_effect_data(const struct replica_effects *e,
                                                const struct replica_effect *fx)
 {
-    return (struct bytes){e->data.data + fx->at, fx->len};
+    return (struct bytes){fx->len ? e->data.data + fx->at : NULL, fx->len};
 }
 void replica_effects_free(struct replica_effects *e);
 
@@ -167,6 +168,8 @@ struct replica *replica_new(const struct replica_config *config, const struct re
 void replica_lacks(struct replica *r, uint64_t lsn);
 void replica_free(struct replica *r);
 void replica_step(struct replica *r, const struct replica_event *event, struct replica_effects *out);
+/* Primary: ts has logged this record, lsn is its number. Nothing comes of it before the next step. */
+void replica_logged(struct replica *r, uint64_t lsn, struct bytes record);
 uint64_t replica_due(const struct replica *r); /* when the next TICK is wanted, at the latest */
 
 struct replica_info {

@@ -115,7 +115,7 @@ void primary_tick(struct replica *r);
 void primary_record(struct replica *r); /* the record changed */
 void primary_answer(struct replica *r);
 void primary_held(struct replica *r);
-void primary_logged(struct replica *r, const struct replica_event *e);
+void primary_logged(struct replica *r, uint64_t lsn, struct bytes record);
 void primary_flush(struct replica *r);
 void primary_closed(struct replica *r);
 void primary_hand_over(struct replica *r);

@@ -29,6 +29,8 @@ void primary_serve(struct replica *r)
     r->adding = 0;
     r->ticket_wanted = false;
     r->beat_us = 0;
+    r->asked_us =
+        r->now_us > r->config.retry_us ? r->now_us - r->config.retry_us : 0; /* the claim is through */
     r->whole_us = r->paired_us = r->now_us;
     r->follower = (struct follower){0};
     tail_reset(&r->tail, r->lsn + 1);
@@ -81,9 +83,9 @@ void primary_held(struct replica *r)
     replica_fx(r, REPLICA_FX_OPEN)->lsn = held;
 }
 
-void primary_logged(struct replica *r, const struct replica_event *e)
+void primary_logged(struct replica *r, uint64_t lsn, struct bytes record)
 {
-    must(e->lsn == r->lsn + 1);
+    must(lsn == r->lsn + 1);
     r->lsn++;
     if (!r->config.journal)
         r->disk = r->lsn;
@@ -91,7 +93,7 @@ void primary_logged(struct replica *r, const struct replica_event *e)
         tail_reset(&r->tail, r->lsn + 1);
         return;
     }
-    tail_add(&r->tail, e->record);
+    tail_add(&r->tail, record);
     if (tail_bytes(&r->tail, 0) > r->config.tail_bytes_max)
         follower_drop(r);
 }

@@ -177,7 +177,8 @@ uint64_t ts_due(const struct ts *ts);
 /* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False,
  * and nothing changed, when the record does not fit the state (corruption). */
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn);
-/* Hints that this record will be replayed soon; again, `near`, when it comes close. The state is not changed. */
+/* Hints that this record will be replayed soon; again, `near`, when it comes close. The state is not changed.
+ */
 void ts_expect(const struct ts *ts, struct bytes record, bool near);
 /* The state is that at lsn: what was replayed may have been a snapshot of nothing. */
 void ts_at(struct ts *ts, uint64_t lsn);

@@ -9,11 +9,20 @@ import struct
 import time
 
 import peers
-from harness import (BENCH, ROOT, Failed, Network, cpu_s, median, record, rss_bytes, run, start, stop)
+from harness import (BENCH, ROOT, Failed, Network, Pairs, cpu_s, end_job, median, newer, record, rss_bytes, run, start, stop)
 
 TIMES = 5
 FARM = f"{BENCH}/farm.so"
 CASES = {}
+
+
+def build_module():
+    """The benchmarks' own module, as a user would build it."""
+    module = f"{ROOT}/tests/bench/modules/farm.c"
+    os.makedirs(BENCH, exist_ok=True)
+    if not newer(FARM, module, f"{ROOT}/examples/synthetic/load.h", f"{ROOT}/include/cx/task.h"):
+        run(["cc", "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{ROOT}/include", f"-I{ROOT}",
+             module, "-o", FARM])
 
 
 class Context:
@@ -25,6 +34,9 @@ class Context:
 
     def network(self, **kw):
         return Network(self.credentials, self.build, **kw)
+
+    def pairs(self, **kw):
+        return Pairs(self.credentials, self.build, **kw)
 
     def bench(self, program):
         return f"{self.build}/tests/bench/{program}"
@@ -347,7 +359,7 @@ def _queue_of_cx(x, n):
     with x.network(producers=1, server_options=["--no-collapse", "--memory", "4G"]) as net:
         before, memory = rss_bytes(net.server.pid), net.cx("status")["memory"]
         argv = [f"{x.build}/bin/cx", "submit", FARM, "hall", 100, n // 100]
-        run(argv, env=net.env)
+        run(argv, env=net.env())
         until = time.monotonic() + 60
         while net.cx("status")["ready"] < n - 10 and time.monotonic() < until:
             time.sleep(0.1)
@@ -393,6 +405,37 @@ def queued_task_bytes(x):
 
 # ---- A long way ----
 
+@case("replica_record")
+def replica_record(x):
+    cost = []
+    for _ in range(TIMES):
+        out = run([x.bench("replica_core"), 3_000_000])
+        cost.append([float(line.split(" ns a record")[0].split()[-1]) for line in out.splitlines()])
+    v, b = (median([c[i] for c in cost]) for i in (0, 1))
+    detail = {"primary_backup_ns": cost,
+              "note": "what keeping a sibling costs the primary's core, a log record of 70 bytes, 64 a turn: copied "
+                      "into the tail, into the message, into the stream's buffer, acknowledged; a no-op task is one "
+                      f"record. The backup's core: {b:.1f} ns",
+              "command": "replica_core 3000000"}
+    yield record("replica_record", v, "ns/record", "bar", 60, 60 / v, 60, v <= 60), detail
+
+
+@case("sim_seeds")
+def sim_seeds(x):
+    programs, seeds = ("cx-sim", "pair-sim"), 3000
+    rates = {p: [] for p in programs}
+    for _ in range(TIMES):
+        for p in programs:
+            out = run([f"{x.build}/tests/sim/{p}", 1, seeds])
+            rates[p].append(float(out.split(" a second of processor time")[0].split()[-1]))
+    v = min(median(r) for r in rates.values())
+    detail = {"seeds_per_cpu_s": rates,
+              "note": "the slower of the two simulators, the one of a single server and the one of a pair, each "
+                      "median of 5; " + ", ".join(f"{p} {median(r):,.0f}" for p, r in rates.items()),
+              "command": f"cx-sim 1 {seeds}; pair-sim 1 {seeds}"}
+    yield record("sim_seeds", v, "seeds/CPU-s", "bar", 500, v / 500, 500, v >= 500), detail
+
+
 @case("wan_50ms")
 def wan_50ms(x):
     n, us, threads = 8000, 10000, 4
@@ -401,8 +444,10 @@ def wan_50ms(x):
         here.job(FARM, "naps", 8, 1000)
         there.job(FARM, "naps", 8, 1000)
         for _ in range(TIMES):
-            jobs = [_start_job(net, FARM, "naps", n, us) for net in (here, there)]
-            a, b = (_end_job(j, n) for j in jobs)
+            jobs = [net.start_job(FARM, "naps", n, us) for net in (here, there)]
+            a, b = (end_job(j) for j in jobs)
+            check((a["result"], b["result"]), (n, n), "naps")
+            a, b = a["seconds"], b["seconds"]
             near.append(n / a)
             far.append(n / b)
             ratios.append(a / b)
@@ -415,18 +460,6 @@ def wan_50ms(x):
                       f"start and end included; baseline: tasks/s without",
               "command": f"relay PORT 50; job build/bench/farm.so naps {n} {us}"}
     yield record("wan_50ms", v, "of the speed without", "no delay", median(near), v, 0.95, v >= 0.95), detail
-
-
-def _start_job(net, module, function, *args):
-    argv = [f"{net.build}/tests/bench/job", "-w", "0", module, function, *args]
-    return start(argv, env=net.env, stdout=-1, text=True)
-
-
-def _end_job(p, expected):
-    r = json.loads(p.communicate()[0])
-    stop(p)
-    check(r["result"], expected, "job")
-    return r["seconds"]
 
 
 # ---- Sixty producers ----

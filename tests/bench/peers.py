@@ -4,7 +4,7 @@ import re
 import socket
 import time
 
-from harness import BENCH, ROOT, Failed, run, start, stop
+from harness import BENCH, ROOT, Failed, free_ports, newer, run, start, stop
 
 PROGRAMS = {
     "gearman_worker": ["cc", "-lgearman"],
@@ -18,28 +18,14 @@ PROGRAMS = {
 }
 
 
-def _newer(target, *sources):
-    return os.path.exists(target) and all(os.path.getmtime(target) >= os.path.getmtime(s) for s in sources)
-
-
 def build():
-    """Peers' programs and the benchmarks' own module, as their users would build them."""
+    """Their programs, as their users would build them."""
     os.makedirs(BENCH, exist_ok=True)
     load = f"{ROOT}/examples/synthetic/load.h"
     for name, (cc, *flags) in PROGRAMS.items():
         source = f"{ROOT}/tests/bench/peers/{name}" + (".cpp" if cc == "c++" else ".c")
-        if not _newer(f"{BENCH}/{name}", source, load):
+        if not newer(f"{BENCH}/{name}", source, load):
             run([cc, "-O2", "-D_GNU_SOURCE", f"-I{ROOT}", source, "-o", f"{BENCH}/{name}", *flags])
-    module = f"{ROOT}/tests/bench/modules/farm.c"
-    if not _newer(f"{BENCH}/farm.so", module, load, f"{ROOT}/include/cx/task.h"):
-        run(["cc", "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{ROOT}/include", f"-I{ROOT}",
-             module, "-o", f"{BENCH}/farm.so"])
-
-
-def _free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def _wait_port(port):
@@ -57,7 +43,7 @@ class Queue:
     """A queue server with its workers; `with`."""
 
     def __init__(self, workers=2):
-        self.port = _free_port()
+        self.port = free_ports(1)[0]
         self.server = start(self.server_command())
         _wait_port(self.port)
         self.workers = [start(self.worker_command()) for _ in range(workers)]

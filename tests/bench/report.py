@@ -115,12 +115,16 @@ def _number(v):
     return f"{v:,.0f}"
 
 
+def _ratio(v):
+    return "-" if v is None else f"{v:.3g}"
+
+
 def _table(records):
     rows = ["| case | CX | unit | bar | met | against | its figure | ratio |", "|---|--:|---|--:|---|---|--:|--:|"]
     for r in records:
         met = "-" if r["bar"] is None else "yes" if r["met"] else "**no**"
         rows.append(f"| `{r['bench']}` | {_number(r['value'])} | {r['unit']} | {_number(r['bar'])} | {met} | "
-                    f"{r['baseline']} | {_number(r['baseline_value'])} | {r['ratio']:.3g} |")
+                    f"{r['baseline']} | {_number(r['baseline_value'])} | {_ratio(r['ratio'])} |")
     return rows
 
 

@@ -1,6 +1,7 @@
 /* Every example of examples/CHECKS gives its exact answer: with 1, 2, 4 and 8 producers, left alone and with
- * producers killed and joining at random moments. `make soak RUNS=20` (CX_SOAK_RUNS) repeats it all, and adds
- * the engine of local://, and a server that does not collapse. */
+ * producers killed and joining at random moments, and on a pair whose servers die in turns as well. `make
+ * soak RUNS=20` (CX_SOAK_RUNS) repeats it all, and adds the engine of local://, and a server that does not
+ * collapse. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #include "base/clock.h"
 #include "tests/support/chaos.h"
+#include "tests/support/pair.h"
 
 #define CHECKS_MAX   256
 #define WORDS_MAX    24
@@ -86,7 +88,7 @@ static int checks_read(void **state)
     return checks_n > 0 ? 0 : -1;
 }
 
-/* ---- Producers that come and go ---- */
+/* ---- Producers, and servers, that come and go ---- */
 
 struct churn {
     struct testnet *net; /* NULL: they stay */
@@ -94,11 +96,33 @@ struct churn {
     uint32_t most_ms; /* between two events */
     bool dead[NETWORK_PRODUCERS_MAX];
     unsigned kills;
+    bool pair;         /* servers too: the next one when both have everything again */
+    int server;        /* that is dead; -1: none */
+    unsigned failures; /* of servers */
 };
+
+/* It comes back with its disk, or, every other time, with an empty one. */
+static void churn_servers(struct churn *c)
+{
+    if (c->server >= 0) {
+        if (c->failures % 2 == 0)
+            pair_wipe(c->net, c->server);
+        pair_start(c->net, c->server);
+        c->server = -1;
+    } else if (pair_is_whole(c->net)) {
+        c->server = (int)chaos_below(&c->chaos, 2);
+        pair_kill(c->net, c->server, SIGKILL);
+        c->failures++;
+    }
+}
 
 static void churn_once(struct churn *c)
 {
     int i = (int)chaos_below(&c->chaos, (uint32_t)c->net->network.producers);
+    if (c->pair && chaos_below(&c->chaos, 2) == 0) {
+        churn_servers(c);
+        return;
+    }
     if (c->dead[i]) {
         testnet_restart_producer(c->net, i);
     } else {
@@ -114,6 +138,10 @@ static void churn_rest(struct churn *c)
         if (c->dead[i])
             testnet_restart_producer(c->net, i);
     memset(c->dead, 0, sizeof c->dead);
+    if (c->pair && c->server >= 0)
+        churn_servers(c);
+    if (c->pair)
+        pair_until_whole(c->net);
 }
 
 /* ---- Running the table ---- */
@@ -217,6 +245,27 @@ static void exact_at(void **state, int producers, bool churns)
     testnet_passed(t);
 }
 
+static void exact_while_servers_die(void **state)
+{
+    struct testnet *t = *state;
+    struct table table = {t, true, false};
+    struct churn churn = {.net = t,
+                          .most_ms = CHURN_MAX_MS,
+                          .pair = true,
+                          .server = -1,
+                          .chaos = chaos_begin("servers and producers come and go")};
+    testnet_add_producers(t, 4);
+    for (int run = 0; run < soak_runs(); run++) {
+        run_all(start_remote, &table, &churn, is_wanted);
+        churn_rest(&churn);
+        print_message("run %d: %u servers and %u producers killed so far\n", run + 1, churn.failures,
+                      churn.kills);
+        fflush(stdout);
+    }
+    assert_true(churn.failures > 0);
+    testnet_passed(t);
+}
+
 static void exact_with_1_producer(void **state)
 {
     exact_at(state, 1, false);
@@ -306,6 +355,7 @@ int main(void)
         ON_NET(exact_while_2_producers_come_and_go),
         ON_NET(exact_while_4_producers_come_and_go),
         ON_NET(exact_while_8_producers_come_and_go),
+        cmocka_unit_test_setup_teardown(exact_while_servers_die, pair_setup_journal, testnet_teardown),
     };
     const struct CMUnitTest soak[] = {
         cmocka_unit_test(exact_in_one_process),

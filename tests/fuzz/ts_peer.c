@@ -126,6 +126,7 @@ static void put_moved_task(struct fuzz *f, struct buf *b)
     put_varint(b, FN_FIRST + how % 3);
     put_varint(b, how >> 4);
     put_zigzag(b, how % 5);
+    put_u8(b, how % 2);
     put_u8(b, how % 3);
     put_zigzag(b, to);
     put_far_addr(b, &(struct far_addr){task_id(to), to >> 5, to % 4});

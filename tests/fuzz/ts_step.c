@@ -155,7 +155,7 @@ static void do_hostile(struct fuzz *f, uint8_t arg)
 
 static void do_crash(struct fuzz *f, uint8_t arg)
 {
-    commit(f, arg, arg & 64 ? COMMIT_RETURNED : COMMIT_CRASHED, bytes_of(NULL, 0));
+    commit(f, arg, arg & 64 ? COMMIT_RETURNED : COMMIT_CRASHED, bytes_str(arg & 32 ? "no" : ""));
 }
 
 static void do_return(struct fuzz *f, uint8_t arg)

@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/cx-run.h"
 
 enum { SEEDS = 200 };
 

@@ -104,7 +104,8 @@ static void shard_plan(struct world *w, uint32_t at)
 
 static void world_open(struct world *w, uint64_t seed)
 {
-    *w = (struct world){.seed = seed, .rng = mix(seed, 43), .now = 1000000};
+    *w = (struct world){.seed = seed, .rng = mix(seed, 43), .now = 1000000, .heap = w->heap};
+    heap_reset(&w->heap, sizeof(struct happens));
     w->check_all = one_in(w, 8);
     w->shards = 2 + (uint32_t)chance(w, SHARDS - 1);
     w->jobs = 1 + (uint32_t)chance(w, JOBS);
@@ -161,13 +162,13 @@ static void world_close(struct world *w)
         for (uint32_t k = 0; k < RUNS; k++)
             run_free(&s->run[k]);
     }
-    while (w->events) {
-        struct happens e = next_event(w);
+    while (w->heap.n) {
+        struct happens e;
+        heap_take(&w->heap, &e);
         buf_free(&e.data);
     }
     for (uint32_t i = 0; i < w->jobs; i++)
         buf_free(&w->job[i].args);
-    free(w->heap);
 }
 
 /* Aborts when something that must hold does not. */
@@ -176,9 +177,8 @@ static void world_run(uint64_t seed, bool say)
     static struct world w;
     world_open(&w, seed);
     while (!at_rest(&w)) {
-        must(w.events);
-        struct happens e = next_event(&w);
-        w.now = e.at_us;
+        struct happens e;
+        w.now = heap_take(&w.heap, &e);
         take(&w, &e);
         if (w.now > w.heal_us + STALLED_US)
             stalled(&w);

@@ -10,6 +10,7 @@
 
 #include "cx/error.h"
 #include "taskserver/core/ts.h"
+#include "tests/sim/heap.h"
 #include "tests/sim/work.h"
 
 enum { SHARDS = 4, WORKERS = 3, RUNS = 256, JOBS = 5 };
@@ -27,7 +28,6 @@ enum happening {
 };
 
 struct happens {
-    uint64_t at_us, order;
     enum happening kind;
     uint32_t a, b;
     uint64_t u64, n;
@@ -76,9 +76,8 @@ struct job_sim {
 };
 
 struct world {
-    uint64_t seed, rng, now, heal_us, calm_us, order, next_link, next_run, steps;
-    struct happens *heap;
-    uint32_t events, cap;
+    uint64_t seed, rng, now, heal_us, calm_us, next_link, next_run, steps;
+    struct heap heap;
     struct shard shard[SHARDS];
     uint32_t shards;
     struct job_sim job[JOBS];
@@ -111,35 +110,9 @@ static bool healed(const struct world *w)
 
 /* ---- What is to happen ---- */
 
-static bool sooner(const struct happens *a, const struct happens *b)
-{
-    return a->at_us < b->at_us || (a->at_us == b->at_us && a->order < b->order);
-}
-
 static void happen(struct world *w, uint64_t after_us, struct happens e)
 {
-    e.at_us = w->now + after_us;
-    e.order = w->order++;
-    w->heap = grown(w->heap, &w->cap, w->events, sizeof *w->heap);
-    uint32_t i = w->events++;
-    for (; i && sooner(&e, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = e;
-}
-
-static struct happens next_event(struct world *w)
-{
-    struct happens first = w->heap[0], last = w->heap[--w->events];
-    uint32_t i = 0;
-    for (uint32_t c; (c = 2 * i + 1) < w->events; i = c) {
-        if (c + 1 < w->events && sooner(&w->heap[c + 1], &w->heap[c]))
-            c++;
-        if (!sooner(&w->heap[c], &last))
-            break;
-        w->heap[i] = w->heap[c];
-    }
-    w->heap[i] = last;
-    return first;
+    heap_add(&w->heap, w->now + after_us, &e);
 }
 
 static struct id shard_name(uint32_t i)

@@ -33,12 +33,12 @@ static bool flows(const struct world *w)
 static void send(struct world *w, int from, int to, struct event e)
 {
     if (w->cut_us[from][to] > w->now || chance(w, 1000) < w->drop) {
-        buf_free(&e.data);
+        spare_give(&w->spare, &e.data);
         return;
     }
     if (chance(w, 1000) < w->twice) {
         struct event again = e;
-        again.data = (struct buf){0};
+        again.data = spare_take(&w->spare);
         buf_add(&again.data, e.data.data, e.data.len);
         happen(w, delay(w, false), again);
     }

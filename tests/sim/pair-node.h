@@ -47,7 +47,7 @@ static void node_step(struct world *w, struct node *n, struct replica_event e);
 
 static void fx_send(struct world *w, struct node *n, const struct replica_effect *fx)
 {
-    struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n)};
+    struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n), .data = spare_take(&w->spare)};
     struct replica_msg m = fx->msg;
     m.data = replica_effect_data(&w->fx[w->depth - 1], fx);
     put_replica_msg(&e.data, &m);
@@ -56,7 +56,7 @@ static void fx_send(struct world *w, struct node *n, const struct replica_effect
 
 static void fx_ask(struct world *w, struct node *n, const struct replica_effect *fx)
 {
-    struct event e = {.kind = AT_ASK, .a = index_of(w, n), .n = n->generation};
+    struct event e = {.kind = AT_ASK, .a = index_of(w, n), .n = n->generation, .data = spare_take(&w->spare)};
     put_shard_ask(&e.data, &fx->ask);
     w->asker = fx->ask.kind == SHARD_READ ? w->asker : e.a;
     send(w, (int)e.a, WITNESS, e);
@@ -126,7 +126,7 @@ static void fx_snapshot(struct world *w, struct node *n, const struct replica_ef
     w->ordered = true; /* its parts keep their order, or hardly any would arrive */
     say(w, "node %u sends a snapshot of %u, session %u", index_of(w, n), n->state.n, (unsigned)m.tag.session);
     for (m.seq = 0; !m.last; m.seq++) {
-        struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n)};
+        struct event e = {.kind = AT_MSG, .a = 1 - index_of(w, n), .data = spare_take(&w->spare)};
         const uint8_t *from = r.at;
         while (reader_more(&r) && (size_t)(r.at - from) < most)
             get_bytes(&r, SIZE_MAX);
@@ -330,7 +330,7 @@ static void node_logged(struct world *w, struct node *n, struct bytes record)
     record_add(w, n, record);
     disk_sync(w, n);
     check_logged(w, n);
-    node_step(w, n, (struct replica_event){.kind = REPLICA_LOGGED, .lsn = n->state.n, .record = record});
+    replica_logged(n->replica, n->state.n, record);
     if (n->flushing)
         return;
     n->flushing = true;
@@ -359,8 +359,11 @@ static void node_synced(struct world *w, struct node *n, const struct event *e)
         return;
     uint32_t lsn = kept(w, n);
     struct replica_tag tag = {0};
-    for (uint32_t i = 0; i < n->marks && n->mark[i].write <= n->synced; i++)
-        tag = n->mark[i].mark.tag;
+    uint32_t marks = n->marks;
+    while (marks && n->mark[marks - 1].write > n->synced)
+        marks--;
+    if (marks)
+        tag = n->mark[marks - 1].mark.tag;
     node_step(w, n, (struct replica_event){.kind = REPLICA_DISK, .lsn = lsn, .tag = tag});
 }
 

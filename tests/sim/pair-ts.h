@@ -163,6 +163,7 @@ static void table_grant(struct world *w, struct node *n, const struct ts_effect 
     struct bytes grant = ts_effect_data(&n->ts_fx, fx);
     if (fx->peer != PRODUCER_PEER)
         return;
+    e.data = spare_take(&w->spare);
     buf_add(&e.data, grant.data, grant.len);
     happen(w, between(w, 500, one_in(w, 20) ? 2 * SECOND : 20000), e);
 }

@@ -3,7 +3,7 @@
  * The log's payload is abstract in half of the seeds: an operation of a client, or something of the shard's
  * own; in the other half it is what the real task table logs (pair-ts.h). Each history is a hash chain, so
  * that two of them are compared by one number. pair-node.h has the machines, pair-net.h the network,
- * pair-faults.h what goes wrong, pair-check.h what must hold. */
+ * pair-check.h what must hold. */
 #ifndef TESTS_SIM_PAIR_WORLD_H
 #define TESTS_SIM_PAIR_WORLD_H
 
@@ -15,6 +15,8 @@
 #include "cx/error.h"
 #include "taskserver/core/replica.h"
 #include "taskserver/core/ts.h"
+#include "tests/sim/heap.h"
+#include "tests/sim/spare.h"
 #include "tests/sim/work.h"
 
 enum {
@@ -50,7 +52,6 @@ enum happening {
 };
 
 struct event {
-    uint64_t at_us, order;
     enum happening kind;
     uint32_t a;
     uint64_t n, m;
@@ -106,9 +107,9 @@ struct client {
 enum mode { MODE_SINGLE, MODE_CHAOS, MODE_LIVENESS };
 
 struct world {
-    uint64_t seed, rng, now, order, salt;
-    struct event *heap;
-    uint32_t events, cap;
+    uint64_t seed, rng, now, salt;
+    struct heap heap;
+    struct spare spare;
     enum mode mode;
     bool journal, real;
     struct replica_config config;
@@ -187,35 +188,9 @@ static void *room(void *at, uint32_t *cap, uint32_t n, size_t size)
 
 /* ---- Events ---- */
 
-static bool event_before(const struct event *a, const struct event *b)
-{
-    return a->at_us < b->at_us || (a->at_us == b->at_us && a->order < b->order);
-}
-
 static void happen(struct world *w, uint64_t after_us, struct event e)
 {
-    e.at_us = w->now + after_us;
-    e.order = w->order++;
-    w->heap = room(w->heap, &w->cap, w->events, sizeof *w->heap);
-    uint32_t i = w->events++;
-    for (; i && event_before(&e, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = e;
-}
-
-static struct event next_event(struct world *w)
-{
-    struct event first = w->heap[0], last = w->heap[--w->events];
-    uint32_t i = 0;
-    for (uint32_t c; (c = 2 * i + 1) < w->events; i = c) {
-        if (c + 1 < w->events && event_before(&w->heap[c + 1], &w->heap[c]))
-            c++;
-        if (!event_before(&w->heap[c], &last))
-            break;
-        w->heap[i] = w->heap[c];
-    }
-    w->heap[i] = last;
-    return first;
+    heap_add(&w->heap, w->now + after_us, &e);
 }
 
 /* ---- Histories ---- */

@@ -150,15 +150,19 @@ void pair_until_served(struct testnet *t, int shard, int server)
     testnet_until("the other server takes the shard over", is_served, &w);
 }
 
-static bool is_whole(void *ctx)
+bool pair_is_whole(struct testnet *t)
 {
-    struct testnet *t = ctx;
     for (int i = 0; i < 2; i++) {
         struct pair_role own = pair_role(t, i, i), other = pair_role(t, 1 - i, i);
         if (strcmp(own.name, "primary") != 0 || !own.open || strcmp(other.name, "backup") != 0)
             return false;
     }
     return true;
+}
+
+static bool is_whole(void *ctx)
+{
+    return pair_is_whole(ctx);
 }
 
 void pair_until_whole(struct testnet *t)

@@ -40,9 +40,11 @@ bool pair_serves(const struct pair_role *role);
 /* Who serves the shard: of those that run and say so the one with the highest epoch; -1: nobody. */
 int pair_primary(struct testnet *t, int shard);
 
+/* Each server serves its own shard, and the other one is in sync with it. */
+bool pair_is_whole(struct testnet *t);
+
 /* This server serves the shard, consumers too. */
 void pair_until_served(struct testnet *t, int shard, int server);
-/* Each server serves its own shard, and the other one is in sync with it. */
 void pair_until_whole(struct testnet *t);
 
 #endif

@@ -161,6 +161,63 @@ static void a_task_handed_back_goes_to_somebody_else(void **state)
     rig_close(&r);
 }
 
+/* ---- Producers that cannot run a job ---- */
+
+static void refuse(struct rig *r, uint32_t peer, const struct grant *g)
+{
+    rig_commit_kind(r, peer, g, COMMIT_RETURNED, bytes_str("the module does not load"));
+}
+
+static void a_producer_that_cannot_run_a_job_gets_no_more_of_it(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 4);
+    (void)state;
+    refuse(&r, 1, &g);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0);
+    rig_submit(&r, 2);
+    assert_int_equal(rig_granted_to(&r, 0), 1); /* of other jobs it does */
+    rig_join(&r, 2, 1);
+    assert_true(id_equal(rig_grant(&r, 0).task, g.task));
+    assert_int_equal(rig_granted_to(&r, 0), 2);
+    rig_close(&r);
+}
+
+static void a_job_that_nobody_can_run_waits_and_says_why(void **state)
+{
+    struct rig r;
+    struct buf text = {0};
+    struct grant g = rig_root(&r, 1);
+    (void)state;
+    refuse(&r, 1, &g);
+    rig_join(&r, 2, 1);
+    g = rig_grant(&r, 0);
+    refuse(&r, 2, &g);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0);
+    assert_int_equal(rig_info(&r, 1).state, TS_JOB_RUNNING);
+    ts_why(r.ts, rig_job(1), r.now, &text);
+    rig_says(buf_bytes(&text), "None of the 2 connected producers can run it");
+    rig_says(buf_bytes(&text), "producer p2 cannot run it: the module does not load");
+    buf_free(&text);
+    rig_join(&r, 3, 1); /* who comes is asked, and who comes back too */
+    assert_int_equal(rig_granted_to(&r, 0), 3);
+    rig_close(&r);
+}
+
+/* Its id may come again, for another one. */
+static void what_a_producer_cannot_run_is_forgotten_with_the_job(void **state)
+{
+    struct rig r;
+    struct grant g = rig_root(&r, 1);
+    (void)state;
+    refuse(&r, 1, &g);
+    rig_client(&r, TS_CANCEL, 50, 1, "");
+    rig_client(&r, TS_FORGET, 50, 1, "");
+    rig_submit(&r, 1);
+    assert_int_equal(rig_granted_to(&r, 0), 1);
+    rig_close(&r);
+}
+
 /* ---- Coming back ---- */
 
 static void put_hold(struct buf *b, const struct grant *g)
@@ -461,6 +518,9 @@ int main(void)
         cmocka_unit_test(the_task_granted_the_fewest_times_comes_first),
         cmocka_unit_test(what_a_producer_leaves_behind_is_first_in_the_queue),
         cmocka_unit_test(a_task_handed_back_goes_to_somebody_else),
+        cmocka_unit_test(a_producer_that_cannot_run_a_job_gets_no_more_of_it),
+        cmocka_unit_test(a_job_that_nobody_can_run_waits_and_says_why),
+        cmocka_unit_test(what_a_producer_cannot_run_is_forgotten_with_the_job),
         cmocka_unit_test(held_tasks_are_grants_again_after_a_reconnect),
         cmocka_unit_test(a_commit_of_a_task_that_was_disowned_is_dropped),
         cmocka_unit_test(budgets_are_zero_while_work_must_spread_and_grow_with_the_queue),

@@ -126,6 +126,45 @@ static void a_guest_is_nobodys_job(void **state)
     net_close();
 }
 
+/* The record that brings tasks names what they need to run. */
+static void moved_tasks_need_their_module(void **state)
+{
+    const uint8_t *sha256[TS_RECORD_BLOBS_MAX];
+    struct buf data = {0};
+    size_t blobs = 0;
+    (void)state;
+    far_root(&data);
+    for (struct reader in = reader_of(buf_bytes(&net.r[1].log.bytes)); reader_more(&in);)
+        blobs += ts_record_blobs(get_raw(&in, get_u64(&in)), sha256, TS_RECORD_BLOBS_MAX);
+    assert_int_equal(blobs, 1);
+    buf_free(&data);
+    net_close();
+}
+
+/* Tasks of two jobs in one message make two records. */
+static void a_record_brings_tasks_of_one_job(void **state)
+{
+    (void)state;
+    net_open(2, TS_STEAL_RANDOM);
+    net_mesh();
+    net.r[0].hold = true; /* what is moved waits */
+    rig_join(&net.r[1], 1, 1);
+    net_settle();
+    for (uint64_t job = 1; job <= 2; job++)
+        rig_submit(&net.r[0], job);
+    net_settle();
+    net_down(0, 1);
+    net_up(0, 1); /* it asks again */
+    net_settle();
+    size_t before = net.r[1].log.n;
+    net.r[0].hold = false;
+    net_tick(1);
+    net_settle();
+    assert_int_equal(net.guests, 2);
+    assert_true(net.r[1].log.n >= before + 2);
+    net_close();
+}
+
 /* The root leaves a successor in shard 1 and hands its slot, as a value, to the job's home. There it waits in
  * no table: shard 0 has nothing, shard 1 has a waiting task, nothing is under way. */
 static void stuck_is_known_at_home(void **state)
@@ -237,6 +276,29 @@ static void poison_reaches_the_home(void **state)
     net_settle();
     rig_reason(&net.r[0], 1, "crashed 3 times");
     rig_reason(&net.r[0], 1, "task ");
+    assert_false(net_knows(1, 1));
+    buf_free(&data);
+    net_close();
+}
+
+/* Wherever it killed them. */
+static void crashes_are_counted_across_shards(void **state)
+{
+    struct buf data = {0};
+    struct grant g = far_root(&data);
+    (void)state;
+    rig_commit_kind(&net.r[1], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    g = next_grant(1, &data);
+    rig_commit_kind(&net.r[1], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    g = next_grant(1, &data);
+    rig_left(&net.r[1], 1);
+    net_tick(100000);
+    rig_join(&net.r[0], 1, 1);
+    net_settle();
+    g = next_grant(0, &data);
+    rig_commit_kind(&net.r[0], 1, &g, COMMIT_CRASHED, bytes_str("signal 11"));
+    rig_reason(&net.r[0], 1, "crashed 3 times");
+    net_settle();
     assert_false(net_knows(1, 1));
     buf_free(&data);
     net_close();
@@ -585,11 +647,14 @@ int main(void)
         cmocka_unit_test(a_shard_without_producers_lets_others_work),
         cmocka_unit_test(stolen_tasks_are_stolen_again),
         cmocka_unit_test(a_guest_is_nobodys_job),
+        cmocka_unit_test(moved_tasks_need_their_module),
+        cmocka_unit_test(a_record_brings_tasks_of_one_job),
         cmocka_unit_test(stuck_is_known_at_home),
         cmocka_unit_test(addresses_travel),
         cmocka_unit_test(cancelling_reaches_the_guests),
         cmocka_unit_test(a_failure_reaches_the_home),
         cmocka_unit_test(poison_reaches_the_home),
+        cmocka_unit_test(crashes_are_counted_across_shards),
         cmocka_unit_test(late_tasks_are_refused),
         cmocka_unit_test(an_id_may_be_used_again),
         cmocka_unit_test(bounds_reach_everybody),
