@@ -31,7 +31,7 @@ enum {
     SIZES_MAX = 16,
     SMALL = 200,
     SMALL_LEAVES = 40,
-    LEAVES = 100
+    LEAVES = 250
 }; /* leaves a place: so much work a thread / 2.5 */
 
 struct figures {
