@@ -258,8 +258,10 @@ static void exact_while_servers_die(void **state)
     for (int run = 0; run < soak_runs(); run++) {
         run_all(start_remote, &table, &churn, is_wanted);
         churn_rest(&churn);
+        print_message("run %d: %u servers and %u producers killed so far\n", run + 1, churn.failures,
+                      churn.kills);
+        fflush(stdout);
     }
-    print_message("%u servers and %u producers killed\n", churn.failures, churn.kills);
     assert_true(churn.failures > 0);
     testnet_passed(t);
 }
