@@ -10,7 +10,6 @@
 #define HUNGER_US        100000u
 #define SOME_EVERY_US    2000u
 #define EXPECT_US        100000u /* who was told comes for it within that, and two round trips */
-#define LATENCY_GROUPS   4u
 
 static void steal_due(struct ts *ts, uint64_t due_us)
 {
@@ -31,12 +30,10 @@ static uint32_t latency_group(uint64_t rtt_us)
     return (rtt_us > 10000) + (rtt_us > 100000) + (rtt_us > 250000);
 }
 
-/* The least is asked first; among equals chance decides. One that is known to have more than it needs comes
- * before all others: in a network of many shards a search by chance takes a round trip a shard. */
+/* The least is asked first; among equals chance decides. */
 static uint32_t rank(const struct ts *ts, const struct neighbour *n)
 {
-    uint32_t group = ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
-    return n->rich ? group : group + LATENCY_GROUPS;
+    return ts->config.steal == TS_STEAL_LATENCY ? latency_group(n->rtt_us) : 0;
 }
 
 static uint64_t draw(struct ts *ts, uint64_t below)
@@ -46,6 +43,8 @@ static uint64_t draw(struct ts *ts, uint64_t below)
     return *s % below;
 }
 
+/* Of those known to have more than they need, or of those not yet tried. In a network of many shards a search
+ * by chance alone takes a round trip a shard. */
 static struct neighbour *whom(struct ts *ts, bool rich)
 {
     struct neighbour *best = NULL;
@@ -124,6 +123,13 @@ static void ask(struct ts *ts, struct neighbour *n, const struct want *want)
     neighbour_note(ts, n, &(struct note){.kind = NOTE_WANT, .want = *want});
 }
 
+void steal_refused(struct ts *ts, struct neighbour *n)
+{
+    n->rich = false;
+    if (ts->steal.asked == n)
+        ts->steal.asked = NULL;
+}
+
 /* A thread that is idle asks all the others in turn. While there is something to do for a while yet, only
  * those are asked that have more than they need: what they give comes in time, and nobody is robbed. */
 static void steal_seek(struct ts *ts)
@@ -135,7 +141,8 @@ static void steal_seek(struct ts *ts)
         s->due_us = s->patience_us;
         return;
     }
-    s->asked = NULL;
+    if (s->asked)
+        steal_refused(ts, s->asked); /* no answer is one */
     struct neighbour *n = whom(ts, true);
     if (!n && ts->nready)
         return;
@@ -151,13 +158,6 @@ static void steal_seek(struct ts *ts)
         ask(ts, n, &want);
     else
         round_over(ts);
-}
-
-void steal_refused(struct ts *ts, struct neighbour *n)
-{
-    n->rich = false;
-    if (ts->steal.asked == n)
-        ts->steal.asked = NULL;
 }
 
 void steal_invited(struct ts *ts, struct neighbour *n)
