@@ -198,6 +198,8 @@ int main(void)
         ON(the_power_fails_again_and_again, setup_single), ON(one_of_a_pair_loses_its_power, setup_pair),
         ON(both_of_a_pair_lose_their_power, setup_pair),
     };
+    programs_dir(); /* is remembered: in a changed root directory /proc/self/exe means nothing after the next
+                     */
     const char *why = disk_available();
     if (why != NULL) {
         printf("no disk whose power could fail: %s\n0 passed, 0 failed\n", why);
