@@ -194,6 +194,8 @@ struct window {
 void window_connected(struct pd *pd, struct pd_effects *out);
 void window_granted(struct pd *pd, uint32_t n, bool budgeted); /* the last of them */
 void window_settled(struct pd *pd);
+/* A grant that the server took back of itself: what it gives in its place answers no commit. */
+void window_released(struct pd *pd);
 void window_ran(struct pd *pd, uint64_t elapsed_ns);
 void window_update(struct pd *pd, struct pd_effects *out);
 uint64_t window_round_trip_us(const struct pd *pd);

@@ -111,6 +111,7 @@ static void drop_one(struct pd *pd, struct task *t, struct pd_effects *out)
 {
     (void)out;
     task_drop(pd, t);
+    window_released(pd);
 }
 
 /* Where it is this machine that lacks something, others may do it. Otherwise one FAIL ends the job; the

@@ -143,7 +143,7 @@ static void on_revoke(struct pd *pd, const struct pd_event *ev, struct pd_effect
         return;
     }
     task_drop(pd, t);
-    window_settled(pd);
+    window_released(pd);
 }
 
 static void on_hungry(struct pd *pd, const struct pd_event *ev, struct pd_effects *out)

@@ -215,7 +215,7 @@ void seat_taken_back(struct pd *pd, const struct pd_event *ev, struct pd_effects
         commit_return(pd, t, out);
     } else if (t->wish == WISH_DROP) {
         task_drop(pd, t);
-        window_settled(pd);
+        window_released(pd);
     } else {
         take_to_idle(pd, t, out);
     }

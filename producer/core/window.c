@@ -120,6 +120,12 @@ void window_settled(struct pd *pd)
     w->probe_granted = answer;
 }
 
+void window_released(struct pd *pd)
+{
+    pd->window.settled++;
+    pd->window.probing = false;
+}
+
 static void sample(struct pd *pd, uint64_t us)
 {
     struct window *w = &pd->window;

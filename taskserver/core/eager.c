@@ -13,6 +13,7 @@
                             */
 #define LOOKED_AT_MAX  8u  /* overdue tasks a list, when the idle hold the oldest already */
 #define AGAIN_STEP_MAX 64u /* granted again in one step */
+#define SOON_TASKS     8u  /* a thread that has so few will soon have none */
 #define ROUND_US       1000u
 #define GAP_MAX_US     1024000u
 #define SIGNALLED_MAX  64u
@@ -105,13 +106,23 @@ static bool arch_could_help(const struct ts *ts, const struct arch *arch)
     return false;
 }
 
-/* Producers with room that could do what others are running. */
+/* Those with room for more that will soon have nothing to do, of the first few. */
+static uint32_t soon_idle(const struct link *head)
+{
+    uint32_t n = 0, looked = 0;
+    for (const struct link *l = head->next; l != head && looked < SIGNALLED_MAX; l = l->next, looked++) {
+        const struct producer *p = list_item(l, struct producer, served);
+        n += p->granted < p->threads * SOON_TASKS;
+    }
+    return n;
+}
+
+/* Producers that could do what others are running and have nothing to do, or little. */
 static uint32_t wanting_count(const struct ts *ts)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < ts->arches && n < SIGNALLED_MAX; i++) {
-        uint32_t wanting =
-            list_count(&ts->arch[i]->idle, SIGNALLED_MAX) + list_count(&ts->arch[i]->hungry, SIGNALLED_MAX);
+        uint32_t wanting = list_count(&ts->arch[i]->idle, SIGNALLED_MAX) + soon_idle(&ts->arch[i]->hungry);
         if (wanting && arch_could_help(ts, ts->arch[i]))
             n += wanting;
     }

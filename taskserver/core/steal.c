@@ -1,15 +1,21 @@
 /* Stealing work from other shards, and being stolen from. */
 #include "taskserver/core/core.h"
 
-#define ASK_A_THREAD     2u /* tasks asked for, for each idle thread */
-#define ASK_MAX          1024u
+#define ASK_A_THREAD     8u /* tasks asked for, for each thread that lacks work */
+#define ASK_MAX          4096u
 #define ROUND_GAP_US     1000u /* between two rounds in which nobody had anything */
 #define ROUND_GAP_MAX_US 1000000u
 #define PATIENCE_US      1000000u /* an answer may wait for the log to be held */
 #define KEEP_US          50000u   /* tasks are not given back sooner to the one they came from */
 #define HUNGER_US        100000u
 #define SOME_EVERY_US    2000u
+#define EXPECT_US        100000u /* who was told comes for it within that, and two round trips */
 #define LATENCY_GROUPS   4u
+
+static void steal_due(struct ts *ts, uint64_t due_us)
+{
+    ts->steal.due_us = due_us < ts->steal.due_us ? due_us : ts->steal.due_us;
+}
 
 void steal_init(struct ts *ts)
 {
@@ -234,7 +240,7 @@ void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want)
 {
     struct job *job = want->tasks && channel_room(ts, 1) ? gift_job(ts, n, want) : NULL;
     hunger_open(ts, n, false);
-    n->hunger.until_us = 0;
+    n->hunger.until_us = n->hunger.expected_us = 0;
     if (job && move_tasks(ts, job, n->shard, gift(ts, job, n, want)))
         return;
     n->hunger.want = *want;
@@ -243,33 +249,69 @@ void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want)
     neighbour_note(ts, n, &(struct note){.kind = NOTE_NONE});
 }
 
+static uint32_t want_threads(const struct want *want)
+{
+    return (want->tasks + ASK_A_THREAD - 1) / ASK_A_THREAD;
+}
+
 uint32_t steal_hunger(const struct ts *ts)
 {
     uint32_t threads = 0;
     for (uint32_t i = 0; i < ts->neighbours; i++) {
         const struct hunger *h = &ts->neighbour[i]->hunger;
         if (h->until_us > ts->now_us)
-            threads += (h->want.tasks + ASK_A_THREAD - 1) / ASK_A_THREAD;
+            threads += want_threads(&h->want);
     }
     return threads;
 }
 
-/* Those who asked in vain are told when there is something. */
+/* Threads of those that were told of work and have not come for it yet. */
+static uint64_t expected_threads(struct ts *ts)
+{
+    uint64_t threads = 0;
+    for (uint32_t i = 0; i < ts->neighbours; i++) {
+        const struct hunger *h = &ts->neighbour[i]->hunger;
+        if (h->expected_us <= ts->now_us)
+            continue;
+        threads += want_threads(&h->want);
+        steal_due(ts, h->expected_us);
+    }
+    return threads;
+}
+
+/* Says SOME; false when that was said just now. */
+static bool invite(struct ts *ts, struct neighbour *n)
+{
+    struct hunger *h = &n->hunger;
+    if (ts->now_us < h->told_us + SOME_EVERY_US) {
+        steal_due(ts, h->told_us + SOME_EVERY_US);
+        return false;
+    }
+    hunger_open(ts, n, false);
+    h->told_us = ts->now_us;
+    h->expected_us = ts->now_us + EXPECT_US + 2 * n->rtt_us;
+    neighbour_note(ts, n, &(struct note){.kind = NOTE_SOME});
+    return true;
+}
+
+/* Those who asked in vain are told when there is something, in turn, and no more of them at a time than it is
+ * enough for: else a hundred shards come for one task. */
 static void steal_invite(struct ts *ts)
 {
-    for (uint32_t i = 0; ts->steal.open && i < ts->neighbours && ts->nready; i++) {
+    if (!ts->steal.open || !ts->nready)
+        return;
+    uint64_t spare = ts->threads ? ts->nready / 2 : ts->nready, threads = expected_threads(ts);
+    for (uint32_t k = 0, first = ts->steal.turn; k < ts->neighbours; k++) {
+        uint32_t i = (first + k) % ts->neighbours;
         struct neighbour *n = ts->neighbour[i];
-        struct hunger *h = &n->hunger;
-        if (!h->open || !gift_job(ts, n, &h->want))
+        if (!n->hunger.open || !gift_job(ts, n, &n->hunger.want))
             continue;
-        if (ts->now_us < h->told_us + SOME_EVERY_US) {
-            uint64_t due_us = h->told_us + SOME_EVERY_US;
-            ts->steal.due_us = due_us < ts->steal.due_us ? due_us : ts->steal.due_us;
+        if (threads && threads + want_threads(&n->hunger.want) > spare)
+            return;
+        if (!invite(ts, n))
             continue;
-        }
-        hunger_open(ts, n, false);
-        h->told_us = ts->now_us;
-        neighbour_note(ts, n, &(struct note){.kind = NOTE_SOME});
+        threads += want_threads(&n->hunger.want);
+        ts->steal.turn = i + 1;
     }
 }
 

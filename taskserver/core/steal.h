@@ -21,9 +21,10 @@ struct want {
 /* What a neighbour asked for in vain. */
 struct hunger {
     struct want want;
-    bool open;         /* it waits to hear that there is something */
-    uint64_t until_us; /* so long our runners are to publish for it */
-    uint64_t told_us;  /* SOME is not said again before */
+    bool open;            /* it waits to hear that there is something */
+    uint64_t until_us;    /* so long our runners are to publish for it */
+    uint64_t told_us;     /* when SOME was said last */
+    uint64_t expected_us; /* it comes for it until then */
 };
 
 struct steal {
@@ -32,6 +33,7 @@ struct steal {
     uint32_t asked_tasks;
     uint64_t patience_us; /* its answer is waited for until then */
     uint64_t next_us, gap_us;
+    uint32_t turn;   /* the neighbour that is told next */
     uint32_t open;   /* neighbours that wait to hear of work */
     uint64_t due_us; /* when to come again */
 };

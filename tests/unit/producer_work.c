@@ -376,6 +376,46 @@ static void what_a_larger_window_let_come_is_no_round_trip(void **state)
     rig_close(&r);
 }
 
+static void what_went_with_its_job_does_not_stop_the_measuring(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    rig_work(&r, 2);
+    rig_step(&r, (struct pd_event){.kind = PD_JOB_GONE, .job = rig_id(1)});
+    uint32_t runner = runner_of_job(&r, 2, 11);
+    rig_grant(&r, 2, 12, 1);
+    assert_int_equal(rig_stats(&r).round_trip_us, 1000);
+    rig_commit(&r, runner, 0, 2, 11);
+    r.now += 300;
+    rig_grant(&r, 2, 13, 1);
+    assert_int_equal(rig_stats(&r).round_trip_us, 300);
+    rig_close(&r);
+}
+
+static void what_comes_for_a_revoked_task_is_no_round_trip(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, 1);
+    rig_tick(&r, 0);
+    uint32_t runner = rig_work(&r, 2);
+    rig_commit(&r, runner, 0, 1, 1);
+    rig_step(&r, (struct pd_event){.kind = PD_REVOKE, .job = rig_id(1), .task = rig_id(2)});
+    rig_step(&r, (struct pd_event){.kind = PD_TAKEN_BACK, .runner = runner, .seat = 0, .number = 1});
+    assert_int_equal(rig_stats(&r).tasks, 0);
+    r.now += 100;
+    rig_grant(&r, 1, 3, 1);
+    assert_int_equal(rig_stats(&r).round_trip_us, 1000);
+    rig_grant(&r, 1, 4, 1);
+    rig_commit(&r, runner, 0, 1, 3);
+    r.now += 500;
+    rig_grant(&r, 1, 5, 1);
+    assert_int_equal(rig_stats(&r).round_trip_us, 500);
+    rig_close(&r);
+}
+
 static void what_was_asked_for_when_tasks_were_short_is_handed_back(void **state)
 {
     (void)state;
@@ -423,6 +463,8 @@ int main(void)
         cmocka_unit_test(a_bound_only_improves_and_a_new_runner_is_told),
         cmocka_unit_test(the_window_hides_latency_and_no_more),
         cmocka_unit_test(what_a_larger_window_let_come_is_no_round_trip),
+        cmocka_unit_test(what_went_with_its_job_does_not_stop_the_measuring),
+        cmocka_unit_test(what_comes_for_a_revoked_task_is_no_round_trip),
         cmocka_unit_test(how_to_wait_is_told_by_what_is_in_hand),
         cmocka_unit_test(an_interrupted_task_is_not_taken_for_typical),
         cmocka_unit_test(what_was_asked_for_when_tasks_were_short_is_handed_back),

@@ -363,6 +363,35 @@ static void the_idle_make_the_busy_publish_but_not_without_end(void **state)
     rig_close(&r);
 }
 
+/* Both hold tasks and have room for more; nobody is made to publish before one of them has few left. */
+static void who_has_enough_to_do_makes_nobody_publish(void **state)
+{
+    struct rig r;
+    struct buf b = {0};
+    struct grant second[30];
+    size_t held = 0, done = 0;
+    (void)state;
+    rig_open(&r, (struct ts_config){.collapse = true, .budget_max_us = 20000});
+    rig_join(&r, 1, 100);
+    rig_submit(&r, 1);
+    struct grant g = rig_grant(&r, 0);
+    rig_join(&r, 2, 100);
+    body_fan(&b, COUNT, 60);
+    rig_commit(&r, 1, &g, &b);
+    for (size_t i = 0; i < 60; i++)
+        if (rig_granted_to(&r, i) == 2)
+            second[held++] = rig_grant(&r, i);
+    assert_int_equal(held, 30);
+    rig_tick(&r, 10000);
+    while (rig_count(&r, TS_FX_HUNGRY) == 0 && done < held) {
+        body_set_i64(&b, HOME, 1);
+        rig_commit(&r, 2, &second[done++], &b);
+        rig_tick(&r, 1000);
+    }
+    assert_in_range(held - done, 1, 10);
+    rig_close(&r);
+}
+
 /* Two producers of one thread; the root took ten seconds and leaves five tasks of the same function. */
 static struct grant long_tasks(struct rig *r, uint32_t window, struct ts_config config)
 {
@@ -451,6 +480,7 @@ int main(void)
         cmocka_unit_test(budgets_are_zero_while_work_must_spread_and_grow_with_the_queue),
         cmocka_unit_test(no_collapse_no_budget),
         cmocka_unit_test(the_idle_make_the_busy_publish_but_not_without_end),
+        cmocka_unit_test(who_has_enough_to_do_makes_nobody_publish),
         cmocka_unit_test(the_last_long_tasks_wait_for_a_free_thread),
         cmocka_unit_test(long_tasks_run_one_at_a_time),
         cmocka_unit_test(an_idle_server_asks_for_no_ticks),
