@@ -161,7 +161,7 @@ int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
     if (n->options.pair)
         line_add(&l, "--servers", "local=s1,s2");
     int err = start(n, &n->broker, "broker", &l, why);
-    if (err == 0)
+    if (err == 0 && n->broker_address[0] == '\0')
         snprintf(n->broker_address, sizeof n->broker_address, "127.0.0.1:%d", n->broker.port);
     return err;
 }
@@ -193,7 +193,7 @@ static int start_server(struct network *n, bool first, const char *const *more_o
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
 {
     int err = start_server(n, true, more_options, why);
-    if (err == 0)
+    if (err == 0 && n->address[0] == '\0')
         snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);
     if (!n->options.pair)
         snprintf(n->where, sizeof n->where, "%s", n->address);

@@ -31,7 +31,8 @@ struct network {
 /* Makes directory and certificates, and chooses the addresses of a pair; nothing runs yet. A directory that
  * was used before keeps its authority. */
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX]);
-/* Each waits until what it has started is ready. The server listens where it did before, if it was there. */
+/* Each waits until what it has started is ready. Broker and server listen at their address where there is one
+ * already: of an earlier life, or set by the caller. */
 int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX]);
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 /* The second server of a pair, likewise. */

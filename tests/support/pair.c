@@ -131,6 +131,40 @@ int pair_primary(struct testnet *t, int shard)
     return primary;
 }
 
+#define EPOCHS_MAX 256
+
+/* serves[EPOCH] is made true where the server, in any life, said that it served the shard. */
+static void read_epochs(struct testnet *t, int server, int shard, bool serves[EPOCHS_MAX])
+{
+    char log[PATH_MAX], words[32], *line = NULL;
+    size_t cap = 0;
+    path_of(t, server, ".log", log);
+    snprintf(words, sizeof words, "shard s%d: ", shard + 1);
+    FILE *f = fopen(log, "re");
+    if (f == NULL)
+        fail_msg("%s cannot be read", log);
+    while (getline(&line, &cap, f) > 0) {
+        struct pair_role role = {0};
+        read_line(line, words, &role);
+        assert_in_range(role.epoch, 0, EPOCHS_MAX - 1);
+        serves[role.epoch] |= pair_serves(&role);
+    }
+    free(line);
+    fclose(f);
+}
+
+void pair_expect_one_primary_an_epoch(struct testnet *t)
+{
+    for (int shard = 0; shard < 2; shard++) {
+        bool serves[2][EPOCHS_MAX] = {{false}};
+        for (int server = 0; server < 2; server++)
+            read_epochs(t, server, shard, serves[server]);
+        for (int epoch = 0; epoch < EPOCHS_MAX; epoch++)
+            if (serves[0][epoch] && serves[1][epoch])
+                fail_msg("both servers were primary of shard s%d in epoch %d", shard + 1, epoch);
+    }
+}
+
 /* ---- Waiting ---- */
 
 struct wanted {

@@ -43,6 +43,9 @@ int pair_primary(struct testnet *t, int shard);
 /* Each server serves its own shard, and the other one is in sync with it. */
 bool pair_is_whole(struct testnet *t);
 
+/* In all their lives the servers were never both the primary of a shard in the same epoch. */
+void pair_expect_one_primary_an_epoch(struct testnet *t);
+
 /* This server serves the shard, consumers too. */
 void pair_until_served(struct testnet *t, int shard, int server);
 void pair_until_whole(struct testnet *t);
