@@ -44,9 +44,8 @@ static int setup(void **state)
     struct setup *s = calloc(1, sizeof *s);
     char why[256];
     assert_non_null(s);
-    testnet_setup_empty((void **)&s->t);
+    testnet_prepare((void **)&s->t, true, true);
     struct network *n = &s->t->network;
-    n->options.pair = n->options.journal = true;
     assert_int_equal(pki_issue(n->credentials, ROLE_SERVER, "s1", 1, why, sizeof why), 0);
     assert_int_equal(pki_issue(n->credentials, ROLE_SERVER, "s2", 1, why, sizeof why), 0);
     etcd_start(&s->etcd);
