@@ -1,5 +1,6 @@
 #include "consumer/cmd/launch.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -215,4 +217,21 @@ void child_stop(struct child *c, int timeout_ms)
     if (!child_wait(c, timeout_ms))
         child_signal(c, SIGKILL);
     child_wait(c, -1);
+}
+
+/* Linux lets a second socket that says SO_REUSEADDR listen where one is bound that says so too and does not
+ * listen; gRPC's say so. */
+int address_reserve(char *address, size_t cap)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+        bind(fd, (struct sockaddr *)&at, len) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
+        if (fd >= 0)
+            close(fd);
+        return CX_EIO;
+    }
+    snprintf(address, cap, "127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
 }

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #define LAUNCH_WHY_MAX  2048
@@ -37,6 +38,11 @@ bool child_wait(struct child *c, int timeout_ms);
 
 /* The last lines of a file, zero-terminated. */
 void file_tail(const char *path, char *out, size_t cap);
+
+/* An address on the loopback ("127.0.0.1:PORT") for a daemon that is to be named before it listens, and for
+ * its later lives. Returns a socket that is bound to it: as long as it is open, the kernel gives the port to
+ * nobody who does not ask for it by number. < 0: none. */
+int address_reserve(char *address, size_t cap);
 
 /* Removes a directory and all that is in it. */
 void directory_remove(const char *path);

@@ -75,25 +75,19 @@ static int make_credentials(struct network *n, char *why)
     return issue(n, ROLE_CONSUMER, n->options.user, why);
 }
 
-/* A port that nobody uses now: the servers of a pair know each other's before they listen. */
-static int free_port(void)
+/* Servers of a pair know each other's address before they listen, and all daemons are found where they were
+ * in their next life. */
+static int choose_addresses(struct network *n, char *why)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &len) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
-}
-
-static void choose_addresses(struct network *n)
-{
-    snprintf(n->address, sizeof n->address, "127.0.0.1:%d", free_port());
-    snprintf(n->sibling_address, sizeof n->sibling_address, "127.0.0.1:%d", free_port());
-    snprintf(n->where, sizeof n->where, "%s,%s", n->address, n->sibling_address);
+    char *const address[] = {n->broker_address, n->address, n->sibling_address};
+    for (int i = 0; i < 3; i++)
+        if ((n->reserved[i] = address_reserve(address[i], sizeof n->address)) < 0) {
+            snprintf(why, LAUNCH_WHY_MAX, "no port of 127.0.0.1 is free: %s", strerror(errno));
+            return CX_EIO;
+        }
+    snprintf(n->where, sizeof n->where, "%s%s%s", n->address, n->options.pair ? "," : "",
+             n->options.pair ? n->sibling_address : "");
+    return 0;
 }
 
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX])
@@ -104,8 +98,8 @@ int network_prepare(struct network *n, const struct network_options *o, char why
     snprintf(why, LAUNCH_WHY_MAX, "the path of the directory is too long");
     if ((err = make_dir(n, why)) == 0)
         err = make_credentials(n, why);
-    if (err == 0 && o->pair)
-        choose_addresses(n);
+    if (err == 0)
+        err = choose_addresses(n, why);
     return err;
 }
 
@@ -152,18 +146,14 @@ static int start(struct network *n, struct child *c, const char *name, struct li
 int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX])
 {
     struct line l;
-    char store[PATH_MAX], listen[64];
+    char store[PATH_MAX];
     snprintf(store, sizeof store, "%s/broker.db", n->dir);
-    snprintf(listen, sizeof listen, "%s", n->broker_address[0] != '\0' ? n->broker_address : "127.0.0.1:0");
     line_begin(&l, n, "cx-broker");
-    line_add(&l, "--listen", listen);
+    line_add(&l, "--listen", n->broker_address);
     line_add(&l, "--store", store);
     if (n->options.pair)
         line_add(&l, "--servers", "local=s1,s2");
-    int err = start(n, &n->broker, "broker", &l, why);
-    if (err == 0 && n->broker_address[0] == '\0')
-        snprintf(n->broker_address, sizeof n->broker_address, "127.0.0.1:%d", n->broker.port);
-    return err;
+    return start(n, &n->broker, "broker", &l, why);
 }
 
 /* One of the servers, which are called s1 and s2 where they are a pair. */
@@ -174,11 +164,11 @@ static int start_server(struct network *n, bool first, const char *const *more_o
     const char *address = first ? n->address : n->sibling_address, *name = first ? "s1" : "s2";
     snprintf(state, sizeof state, "%s/%s", n->dir, first ? "server" : "sibling");
     line_begin(&l, n, "cx-taskserver");
-    line_add(&l, "--listen", address[0] != '\0' ? address : "127.0.0.1:0");
+    line_add(&l, "--listen", address);
     line_add(&l, "--network", "local");
     line_add(&l, "--state", state);
     line_add(&l, n->options.journal ? "--journal" : "--no-journal", NULL);
-    if (n->broker_address[0] != '\0')
+    if (n->broker.port != 0)
         line_add(&l, "--broker", n->broker_address);
     if (n->options.pair) {
         snprintf(sibling, sizeof sibling, "%s@%s", first ? "s2" : "s1",
@@ -192,12 +182,7 @@ static int start_server(struct network *n, bool first, const char *const *more_o
 
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
 {
-    int err = start_server(n, true, more_options, why);
-    if (err == 0 && n->address[0] == '\0')
-        snprintf(n->address, sizeof n->address, "127.0.0.1:%d", n->server.port);
-    if (!n->options.pair)
-        snprintf(n->where, sizeof n->where, "%s", n->address);
-    return err;
+    return start_server(n, true, more_options, why);
 }
 
 int network_start_sibling(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX])
@@ -245,6 +230,9 @@ void network_stop(struct network *n)
 
 void network_cleanup(struct network *n, bool keep)
 {
+    for (int i = 0; i < 3; i++)
+        if (n->reserved[i] > 0)
+            close(n->reserved[i]);
     if (n->owns_dir && !keep)
         directory_remove(n->dir);
 }

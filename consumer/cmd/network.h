@@ -24,15 +24,16 @@ struct network {
     struct child broker, server, sibling, producer[NETWORK_PRODUCERS_MAX];
     int producers;                         /* started so far; names are p1, p2, ... */
     char address[64], sibling_address[64]; /* of the servers */
-    char where[160];                       /* both: what consumers and producers are told */
+    char where[160];                       /* of those there are: what consumers and producers are told */
     char broker_address[64];
+    int reserved[3]; /* sockets that keep the addresses ours */
 };
 
-/* Makes directory and certificates, and chooses the addresses of a pair; nothing runs yet. A directory that
- * was used before keeps its authority. */
+/* Makes directory and certificates, and chooses the addresses; nothing runs yet. A directory that was used
+ * before keeps its authority. */
 int network_prepare(struct network *n, const struct network_options *o, char why[LAUNCH_WHY_MAX]);
-/* Each waits until what it has started is ready. Broker and server listen at their address where there is one
- * already: of an earlier life, or set by the caller. */
+/* Each waits until what it has started is ready. It listens at its address, which the caller may have
+ * changed. Servers ask the broker if that was started before them. */
 int network_start_broker(struct network *n, char why[LAUNCH_WHY_MAX]);
 int network_start_server(struct network *n, const char *const *more_options, char why[LAUNCH_WHY_MAX]);
 /* The second server of a pair, likewise. */

@@ -65,13 +65,20 @@ void move_check(const struct ts *ts, const struct job *job)
 
 /* ---- Parcels ---- */
 
-/* A parcel of this job for another shard, begun in ts->parcel. A guest's counts go with tasks, values, and
- * what its home is told: so whoever has a value has also been told of the work that went into it, by whatever
- * way it came, and a job that is done has counted all of it. */
+/* Whether what is sent may carry a guest's counts. They go with tasks and values: so whoever has a value has
+ * also been told of the work that went into it, by whatever way it came, and a job that is done has counted
+ * all of it. Anything else could be overtaken by a value, unless none is to come from here. */
+static bool carries_counts(const struct job *job, uint32_t shard, enum parcel_kind kind)
+{
+    bool last = kind == PARCEL_FAILED || (job->tasks.n == 0 && job->away == 0);
+    return job->origin && (kind <= PARCEL_SLOT || (shard == job->origin && last));
+}
+
+/* A parcel of this job for another shard, begun in ts->parcel. */
 static struct buf *parcel_of(struct ts *ts, struct job *job, uint32_t shard, enum parcel_kind kind)
 {
     struct parcel_head h = {.kind = kind, .job = job->entry.id, .born_us = job->submitted_us};
-    if (job->origin && (kind <= PARCEL_SLOT || shard == job->origin)) {
+    if (carries_counts(job, shard, kind)) {
         h.executed = job->executed;
         h.busy_ns = job->busy_ns;
         h.commits = job->commits;

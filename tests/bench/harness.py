@@ -93,13 +93,17 @@ def rss_bytes(pid):
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+RESERVED = []
+
+
 def free_ports(n):
-    """Servers of a pair know each other's before they listen."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Ports that the kernel gives to nobody else while we run: servers of a pair know each other's before they listen."""
+    for _ in range(n):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", 0))
+        RESERVED.append(s)
+    return [s.getsockname()[1] for s in RESERVED[-n:]]
 
 
 # ---- CX networks ----

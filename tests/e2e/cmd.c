@@ -1,4 +1,6 @@
 /* The cx command on real processes, and `cx local`. */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -6,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -327,6 +330,25 @@ static void what_local_starts_dies_with_it(void **state)
     command_free(&c);
 }
 
+/* Who may share a port says SO_REUSEADDR and asks for it by number: our daemons. */
+static void a_reserved_address_is_its_daemons_alone(void **state)
+{
+    char address[32];
+    int fd = address_reserve(address, sizeof address), other, one = 1;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    (void)state;
+    assert_true(fd >= 0);
+    at.sin_port = htons((uint16_t)atoi(strchr(address, ':') + 1));
+    other = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(other, (struct sockaddr *)&at, sizeof at), -1);
+    assert_int_equal(errno, EADDRINUSE);
+    assert_int_equal(setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(other, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(other, 1), 0);
+    close(other);
+    close(fd);
+}
+
 #define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, testnet_teardown)
 
 int main(void)
@@ -344,6 +366,7 @@ int main(void)
         cmocka_unit_test(local_stops_and_removes_all_on_a_signal),
         cmocka_unit_test(local_tells_programs_what_it_runs),
         cmocka_unit_test(what_local_starts_dies_with_it),
+        cmocka_unit_test(a_reserved_address_is_its_daemons_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

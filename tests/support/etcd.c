@@ -1,6 +1,5 @@
 #include "tests/support/etcd.h"
 
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,23 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "consumer/cmd/launch.h"
-
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
 
 static const char *program(void)
 {
@@ -37,15 +24,24 @@ static const char *program(void)
     return NULL;
 }
 
-/* It does not say which port it got, so it is told one that was free a moment ago. */
+/* It does not say which port it got, so it is told which to take. */
+static void choose_address(char url[64], int *reserved)
+{
+    char address[32];
+    if (url[0])
+        return;
+    *reserved = address_reserve(address, sizeof address);
+    assert_true(*reserved > 0);
+    snprintf(url, 64, "http://%s", address);
+}
+
 static void begin(struct etcd_process *e)
 {
-    char peer[64], data[80], cluster[96];
-    e->port = e->port ? e->port : free_port();
-    e->peer_port = e->peer_port ? e->peer_port : free_port();
-    snprintf(e->url, sizeof e->url, "http://127.0.0.1:%d", e->port);
+    char data[80], cluster[96];
+    const char *peer = e->peer_url;
+    choose_address(e->url, &e->reserved[0]);
+    choose_address(e->peer_url, &e->reserved[1]);
     snprintf(e->witness, sizeof e->witness, "etcd:%s", e->url);
-    snprintf(peer, sizeof peer, "http://127.0.0.1:%d", e->peer_port);
     snprintf(data, sizeof data, "%s/data", e->dir);
     snprintf(cluster, sizeof cluster, "default=%s", peer);
     command_start(&e->command,
@@ -83,6 +79,9 @@ void etcd_wipe(struct etcd_process *e)
 void etcd_remove(struct etcd_process *e)
 {
     command_free(&e->command);
+    for (int i = 0; i < 2; i++)
+        if (e->reserved[i] > 0)
+            close(e->reserved[i]);
     if (e->dir[0])
         directory_remove(e->dir);
 }

@@ -9,7 +9,8 @@ struct etcd_process {
     char url[64];     /* of its clients */
     char witness[96]; /* as cx-broker's option */
     struct command command;
-    int port, peer_port; /* of others like it */
+    char peer_url[64]; /* of others like it */
+    int reserved[2];   /* sockets that keep the addresses ours */
 };
 
 /* Starts it, and waits until it answers; the second time at the same address, with what it had. */
