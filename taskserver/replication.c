@@ -326,7 +326,7 @@ uint64_t replication_turn(struct shard *s)
     if (s->unflushed) {
         s->unflushed = false;
         replication_disk(s);
-        shard_replica(s, &(struct replica_event){.kind = REPLICA_FLUSH});
+        shard_replica(s, &(struct replica_event){.kind = REPLICA_FLUSH, .lsn = ts_awaited(s->ts)});
     }
     if (replica_due(s->replica) <= clock_us())
         shard_replica(s, &(struct replica_event){.kind = REPLICA_TICK});

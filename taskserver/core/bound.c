@@ -33,7 +33,7 @@ static void improved(struct ts *ts, struct job *job)
 {
     if (!job->origin && !job->ties)
         return;
-    job->bound_lsn = ts->lsn;
+    job->bound_lsn = ts->awaited = ts->lsn;
     list_remove(&job->improved);
     list_add(&ts->improved, &job->improved);
 }

@@ -64,6 +64,7 @@ static void parcel_add(struct ts *ts, struct channel *c, uint64_t lsn, struct by
 void channel_post(struct ts *ts, uint32_t index, struct bytes parcel)
 {
     parcel_add(ts, ts->channel[index], ts->lsn, parcel);
+    ts->awaited = ts->lsn;
     ts->stirred = true;
 }
 

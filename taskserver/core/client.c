@@ -35,6 +35,7 @@ void reply(struct ts *ts, const struct ts_event *e, uint64_t lsn, int code, cons
     if (e->kind == TS_SUBMIT)
         p->job = e->u.submit->job;
     if (lsn > ts->held) {
+        ts->awaited = lsn > ts->awaited ? lsn : ts->awaited;
         list_add(&ts->pending, &p->link);
         return;
     }

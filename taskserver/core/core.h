@@ -277,6 +277,7 @@ struct ts {
     struct pool pool;
     uint64_t now_us;
     uint64_t lsn, held, forgotten_lsn;
+    uint64_t awaited;       /* the last record that something which is to leave waits for (law 8) */
     struct ts_effects *out; /* of this step; in replay, quiet */
     struct ts_effects quiet;
     /* jobs */

@@ -228,6 +228,7 @@ void job_clear(struct ts *ts, struct job *job, uint64_t now_us)
     job_stop_timer(ts, job);
     job->ended_us = now_us;
     job->ended_lsn = ts->lsn;
+    ts->awaited = ts->lsn;
     list_add(&ts->unheld, &job->unheld);
     if (ts->config.result_ttl_us)
         job_set_timer(ts, job, job->ended_us + ts->config.result_ttl_us);

@@ -4,6 +4,7 @@
 void replica_config_default(struct replica_config *c)
 {
     *c = (struct replica_config){.beat_us = 100000,
+                                 .gather_us = 10000,
                                  .silence_us = 1000000,
                                  .solo_us = 500000,
                                  .closed_us = 30000,
@@ -13,7 +14,7 @@ void replica_config_default(struct replica_config *c)
                                  .halt_us = 5000000,
                                  .tail_bytes_max = 256u << 20,
                                  .window_bytes = 8u << 20,
-                                 .lag_records_max = 1000};
+                                 .lag_records_max = 4000};
 }
 
 /* ---- Effects ---- */
@@ -167,7 +168,7 @@ static void on_tick(struct replica *r, const struct replica_event *e)
 
 static void on_flush(struct replica *r, const struct replica_event *e)
 {
-    (void)e;
+    r->awaited = e->lsn;
     if (serves(r))
         primary_flush(r);
 }
@@ -331,11 +332,13 @@ void replica_logged(struct replica *r, uint64_t lsn, struct bytes record)
 }
 
 /* The next beat, or the moment from which the other one is suspected; counted from the last tick, for other
- * steps may come without end. */
+ * steps may come without end. Or when what is gathered for the backup goes. */
 uint64_t replica_due(const struct replica *r)
 {
     uint64_t beat = r->ticked_us + r->config.beat_us;
     uint64_t suspect = serves(r) ? r->whole_us + r->config.solo_us : r->heard_us + r->config.silence_us;
+    uint64_t gathered = follower_due(r);
+    beat = gathered < beat ? gathered : beat;
     return suspect > r->ticked_us && suspect < beat ? suspect : beat;
 }
 

@@ -24,14 +24,15 @@ struct replica_config {
     bool journal;         /* records count as mine when REPLICA_DISK says so; otherwise at once */
     bool alone;           /* no sibling has ever been: may create the shard by itself, from what it has */
     enum replica_preference preference;
-    uint64_t beat_us;         /* between two signs of life */
-    uint64_t silence_us;      /* of the primary, after which it is suspected */
-    uint64_t solo_us;         /* without the backup's word, after which the primary asks to go on alone */
-    uint64_t closed_us;       /* what is left of either when the connection broke */
-    uint64_t retry_us;        /* between two asks of the witness */
-    uint64_t report_us;       /* between two reports to the witness when nothing is wanted of it */
-    uint64_t hand_back_us;    /* in sync for so long, a shard of theirs is handed over */
-    uint64_t halt_us;         /* without a primary, not in sync: the shard is called halted */
+    uint64_t beat_us;      /* between two signs of life */
+    uint64_t gather_us;    /* records that nothing waits for go to the backup together, and at most so late */
+    uint64_t silence_us;   /* of the primary, after which it is suspected */
+    uint64_t solo_us;      /* without the backup's word, after which the primary asks to go on alone */
+    uint64_t closed_us;    /* what is left of either when the connection broke */
+    uint64_t retry_us;     /* between two asks of the witness */
+    uint64_t report_us;    /* between two reports to the witness when nothing is wanted of it */
+    uint64_t hand_back_us; /* in sync for so long, a shard of theirs is handed over */
+    uint64_t halt_us;      /* without a primary, not in sync: the shard is called halted */
     uint64_t tail_bytes_max;  /* records kept for the backup; a backup that is farther behind starts anew */
     uint64_t window_bytes;    /* records under way to the backup */
     uint64_t lag_records_max; /* a backup closer than this may be added to the in-sync set */
@@ -83,7 +84,7 @@ bool get_replica_msg(struct reader *r, struct replica_msg *m); /* false: malform
 
 enum replica_event_kind {
     REPLICA_TICK,
-    REPLICA_FLUSH,     /* primary: the reactor's turn ends, send what was logged */
+    REPLICA_FLUSH,     /* primary: the reactor's turn ends. Outputs wait for lsn (ts_awaited) */
     REPLICA_DISK,      /* the own journal is on disk up to lsn (of the history under `tag`) */
     REPLICA_MSG,       /* from the sibling */
     REPLICA_ANSWER,    /* from the witness */
@@ -95,7 +96,7 @@ enum replica_event_kind {
 struct replica_event {
     enum replica_event_kind kind;
     uint64_t now_us;
-    uint64_t lsn;              /* DISK */
+    uint64_t lsn;              /* DISK, FLUSH */
     struct replica_tag tag;    /* DISK, INSTALLED */
     struct replica_msg msg;    /* MSG */
     struct shard_answer shard; /* ANSWER */

@@ -28,6 +28,7 @@ struct follower {
     uint64_t member;
     uint64_t session;
     uint64_t acked, sent;
+    uint64_t since_us; /* when the first record was logged that is not sent yet */
     uint32_t tries;    /* snapshots before this one of which nothing came */
     uint64_t heard_us; /* last ACK of this session, or its start */
     uint64_t moved_us; /* acked grew, or something was sent anew */
@@ -64,6 +65,7 @@ struct replica {
     uint64_t served; /* last epoch this boot was primary in */
     uint64_t sessions;
     uint64_t held, inherited; /* inherited: lsn at takeover */
+    uint64_t awaited;         /* record that outputs wait for */
     bool open;
     uint64_t beat_us;   /* last BEAT */
     uint64_t whole_us;  /* when the other in-sync member was last all right */
@@ -124,6 +126,7 @@ void primary_hand_over(struct replica *r);
 void follower_on_join(struct replica *r, const struct replica_msg *m);
 void follower_on_ack(struct replica *r, const struct replica_msg *m);
 void follower_stream(struct replica *r);
+uint64_t follower_due(const struct replica *r); /* when what is gathered goes; UINT64_MAX: nothing is */
 void follower_drop(struct replica *r);
 bool follower_whole(const struct replica *r, uint64_t member); /* it has the session, and is alive */
 

@@ -86,6 +86,8 @@ void primary_held(struct replica *r)
 void primary_logged(struct replica *r, uint64_t lsn, struct bytes record)
 {
     must(lsn == r->lsn + 1);
+    if (r->follower.sent == r->lsn)
+        r->follower.since_us = r->now_us;
     r->lsn++;
     if (!r->config.journal)
         r->disk = r->lsn;

@@ -95,6 +95,26 @@ void follower_on_ack(struct replica *r, const struct replica_msg *m)
     primary_held(r);
 }
 
+static size_t under_way(const struct replica *r)
+{
+    return tail_bytes(&r->tail, r->follower.acked) - tail_bytes(&r->tail, r->follower.sent);
+}
+
+/* A message costs both sides some 50 us of processor, whatever it carries, and most records are waited for by
+ * nobody: producers get their next tasks without. */
+static bool may_gather(const struct replica *r)
+{
+    const struct follower *f = &r->follower;
+    return f->sent >= r->awaited && tail_bytes(&r->tail, f->sent) < REPLICA_BATCH_BYTES;
+}
+
+uint64_t follower_due(const struct replica *r)
+{
+    const struct follower *f = &r->follower;
+    bool may_send = f->state == FOLLOWER_STREAM && f->sent < r->lsn && under_way(r) <= r->config.window_bytes;
+    return may_send && may_gather(r) ? f->since_us + r->config.gather_us : UINT64_MAX;
+}
+
 /* As much as the window allows; anew from what was acknowledged when nothing has come of it for long. */
 void follower_stream(struct replica *r)
 {
@@ -105,8 +125,9 @@ void follower_stream(struct replica *r)
         f->sent = f->acked;
         f->moved_us = r->now_us;
     }
-    size_t under_way = tail_bytes(&r->tail, f->acked) - tail_bytes(&r->tail, f->sent);
-    while (f->sent < r->lsn && under_way <= r->config.window_bytes) {
+    if (may_gather(r) && !due(r, f->since_us, r->config.gather_us))
+        return;
+    while (f->sent < r->lsn && under_way(r) <= r->config.window_bytes) {
         uint64_t n;
         if (f->sent == f->acked)
             f->moved_us = r->now_us;
@@ -116,6 +137,5 @@ void follower_stream(struct replica *r)
         fx->msg.lsn = f->sent + 1;
         replica_fx_data(r, fx, records);
         f->sent += n;
-        under_way += records.len;
     }
 }

@@ -139,6 +139,11 @@ uint64_t ts_lsn(const struct ts *ts)
     return ts->lsn;
 }
 
+uint64_t ts_awaited(const struct ts *ts)
+{
+    return ts->awaited;
+}
+
 uint64_t ts_now(const struct ts *ts)
 {
     return ts->now_us;

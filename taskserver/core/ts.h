@@ -191,7 +191,8 @@ void ts_snapshot(const struct ts *ts, void (*emit)(void *ctx, struct bytes recor
  * TS_RECORD_BLOBS_MAX are enough. Returns how many. */
 #define TS_RECORD_BLOBS_MAX (TS_MODULES_MAX + 1)
 size_t ts_record_blobs(struct bytes record, const uint8_t *sha256[], size_t max);
-uint64_t ts_lsn(const struct ts *ts); /* of the last record */
+uint64_t ts_lsn(const struct ts *ts);     /* of the last record */
+uint64_t ts_awaited(const struct ts *ts); /* of the last that something waits for to leave (law 8); 0: none */
 /* The machine's time: that of the latest event or record. It never goes back, and stands still while events
  * are older; so a shell whose clock was set back begins here after a replay. */
 uint64_t ts_now(const struct ts *ts);

@@ -121,7 +121,7 @@ static void turns(struct bytes body, uint64_t records)
     for (uint64_t left = UNDER_WAY; left;) {
         for (uint64_t i = 0; i < records && left; i++, left--)
             replica_logged(primary.replica, ++primary.lsn, body);
-        step(&primary, &(struct replica_event){.kind = REPLICA_FLUSH});
+        step(&primary, &(struct replica_event){.kind = REPLICA_FLUSH, .lsn = primary.lsn});
     }
     primary.ns += now_ns() - began;
     now_us++;

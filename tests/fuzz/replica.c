@@ -184,7 +184,7 @@ static void do_log(struct fuzz *f, uint8_t arg)
         return;
     replica_logged(f->r, ++f->lsn, some_bytes(f));
     if (arg & 1)
-        step(f, (struct replica_event){.kind = REPLICA_FLUSH});
+        step(f, (struct replica_event){.kind = REPLICA_FLUSH, .lsn = arg & 2 ? f->lsn : 0});
 }
 
 static void do_disk(struct fuzz *f, uint8_t arg)

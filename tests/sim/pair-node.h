@@ -325,16 +325,31 @@ static void node_stop(struct world *w, struct node *n, bool wipe)
         happen(w, between(w, 50, 1000), (struct event){.kind = AT_CLOSED, .a = index_of(w, o)});
 }
 
+static void node_flush_later(struct world *w, struct node *n, uint64_t us, bool again)
+{
+    if (n->flushing)
+        return;
+    n->flushing = true;
+    happen(w, us, (struct event){.kind = AT_FLUSH, .a = index_of(w, n), .n = n->generation, .m = again});
+}
+
+/* The end of a turn; and again when what is gathered for the backup is due. */
+static void node_flush(struct world *w, struct node *n, bool again)
+{
+    uint64_t awaited = w->real ? ts_awaited(n->ts) : one_in(w, 2) ? UINT64_MAX : 0;
+    n->flushing = false;
+    node_step(w, n, (struct replica_event){.kind = REPLICA_FLUSH, .lsn = awaited});
+    if (!again && w->config.gather_us)
+        node_flush_later(w, n, w->config.gather_us, true);
+}
+
 static void node_logged(struct world *w, struct node *n, struct bytes record)
 {
     record_add(w, n, record);
     disk_sync(w, n);
     check_logged(w, n);
     replica_logged(n->replica, n->state.n, record);
-    if (n->flushing)
-        return;
-    n->flushing = true;
-    happen(w, chance(w, 200), (struct event){.kind = AT_FLUSH, .a = index_of(w, n), .n = n->generation});
+    node_flush_later(w, n, chance(w, 200), false);
 }
 
 /* Abstract payload. */

@@ -401,8 +401,7 @@ static void happens_to_node(struct world *w, struct node *n, const struct event 
     case AT_FLUSH:
         if (!own)
             break;
-        n->flushing = false;
-        node_step(w, n, (struct replica_event){.kind = REPLICA_FLUSH});
+        node_flush(w, n, e->m);
         break;
     case AT_REQUEST:
         if (n->replica)
@@ -476,6 +475,7 @@ static void config_draw(struct world *w)
     w->config.shard = the_shard;
     w->config.journal = w->journal;
     w->config.closed_us = between(w, 1, 10) * 10000;
+    w->config.gather_us = one_in(w, 3) ? 0 : chance(w, 5000);
     if (one_in(w, 3))
         w->config.tail_bytes_max = between(w, 200, 3000) * (w->real ? 30 : 1);
     if (one_in(w, 3))

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -110,7 +111,13 @@ static void logged(struct setup *s, const char *text)
     replica_logged(s->r, ++s->lsn, bytes_str(text));
 }
 
+/* Something waits for the last record. */
 static void flush(struct setup *s)
+{
+    step(s, (struct replica_event){.kind = REPLICA_FLUSH, .lsn = s->lsn});
+}
+
+static void flush_unawaited(struct setup *s)
 {
     step(s, (struct replica_event){.kind = REPLICA_FLUSH});
 }
@@ -301,6 +308,38 @@ static void test_open(void **state)
     assert_false(look(&s).open);
     attach(&s);
     assert_true(look(&s).open);
+    setup_end(&s);
+}
+
+/* What nobody waits for goes together: when it is due, when it is enough, or with what is waited for. */
+static void test_gathers(void **state)
+{
+    (void)state;
+    static char large[REPLICA_BATCH_BYTES / 2];
+    struct setup s = primary_of_two();
+    memset(large, 'x', sizeof large - 1);
+    attach(&s);
+    logged(&s, "a");
+    flush_unawaited(&s);
+    assert_null(sent(&s, REPLICA_RECORDS));
+    assert_int_equal(replica_due(s.r), s.now + s.config.gather_us);
+    logged(&s, "b");
+    s.now += s.config.gather_us;
+    tick(&s);
+    assert_int_equal(sent(&s, REPLICA_RECORDS)->msg.lsn, 1);
+    assert_int_equal(sent(&s, REPLICA_RECORDS)->len, 4); /* both */
+    logged(&s, "c");
+    flush_unawaited(&s);
+    assert_null(sent(&s, REPLICA_RECORDS));
+    flush(&s);
+    assert_int_equal(sent(&s, REPLICA_RECORDS)->msg.lsn, 3);
+    for (int i = 0; i < 2; i++) {
+        flush_unawaited(&s);
+        assert_null(sent(&s, REPLICA_RECORDS));
+        logged(&s, large);
+    }
+    flush_unawaited(&s);
+    assert_int_equal(sent(&s, REPLICA_RECORDS)->msg.lsn, 4);
     setup_end(&s);
 }
 
@@ -620,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_held_waits_for_both),
         cmocka_unit_test(test_held_waits_for_the_own_disk),
         cmocka_unit_test(test_open),
+        cmocka_unit_test(test_gathers),
         cmocka_unit_test(test_old_session),
         cmocka_unit_test(test_join_resumes),
         cmocka_unit_test(test_tail_overflows),
