@@ -190,12 +190,14 @@ static void check_jobs(const struct ts *ts, struct tally *c)
 static void check_producer(const struct ts *ts, const struct producer *p, uint64_t *holders)
 {
     uint32_t n = 0, budgeted = 0;
+    uint64_t charged_ns = 0;
     for (const struct link *l = p->holders.next; l != &p->holders; l = l->next, n++) {
         const struct holder *h = list_item(l, const struct holder, of_producer);
         must(h->producer == p && holder_find(h->task, p) == h);
         budgeted += h->budget_us > 0;
+        charged_ns += h->charge_ns;
     }
-    must(n == p->granted && budgeted == p->budgeted);
+    must(n == p->granted && budgeted == p->budgeted && charged_ns == p->charged_ns);
     must(list_empty(&p->served) == (p->granted >= p->window));
     must(p->idle == (p->granted < p->window && p->granted < p->threads));
     must(list_empty(&p->busy) == (budgeted == 0));

@@ -218,6 +218,7 @@ struct producer {
     struct arch *arch;
     uint32_t threads, window, granted;
     uint32_t budgeted;   /* of the granted, those with a collapse budget */
+    uint64_t charged_ns; /* what the granted are expected to take */
     struct link holders; /* oldest first */
     struct link
         served;       /* in arch->idle while granted < threads, else in arch->hungry while granted < window */
@@ -429,6 +430,8 @@ void producer_joined(struct ts *ts, const struct ts_event *e);
 void producer_left(struct ts *ts, const struct ts_event *e);
 void producer_window(struct ts *ts, const struct ts_event *e);
 void producer_holds(struct ts *ts, const struct ts_event *e);
+/* Whether it is expected to have done by then what it has. */
+bool producer_idle_within(const struct producer *p, uint64_t us);
 void producer_update(struct ts *ts, struct producer *p);
 void producer_served(struct producer *p);                               /* after granted or window changed */
 void producer_tell(struct ts *ts, struct producer *p, struct job *job); /* of a job, once */

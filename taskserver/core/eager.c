@@ -10,11 +10,11 @@
 #define LOOK_AGAIN_US  50000u /* no grant becomes overdue sooner than this */
 #define OVERDUE_MIN_US 50000u
 #define OVERDUE_FIRST_US                                                                                     \
-    500000u                /* of a function nobody has finished yet: there is no history to judge by         \
-                            */
-#define LOOKED_AT_MAX  8u  /* overdue tasks a list, when the idle hold the oldest already */
-#define AGAIN_STEP_MAX 64u /* granted again in one step */
-#define SOON_TASKS     8u  /* a thread that has so few will soon have none */
+    500000u                  /* of a function nobody has finished yet: there is no history to judge by       \
+                              */
+#define LOOKED_AT_MAX  8u    /* overdue tasks a list, when the idle hold the oldest already */
+#define AGAIN_STEP_MAX 64u   /* granted again in one step */
+#define SOON_US        2000u /* who is idle within that is counted with the idle */
 #define ROUND_US       1000u
 #define GAP_MAX_US     1024000u
 #define SIGNALLED_MAX  64u
@@ -139,7 +139,7 @@ static uint32_t soon_idle(const struct link *head)
     uint32_t n = 0, looked = 0;
     for (const struct link *l = head->next; l != head && looked < SIGNALLED_MAX; l = l->next, looked++) {
         const struct producer *p = list_item(l, struct producer, served);
-        n += p->granted < p->threads * SOON_TASKS;
+        n += producer_idle_within(p, SOON_US);
     }
     return n;
 }

@@ -86,6 +86,7 @@ struct holder *grant_add(struct ts *ts, struct producer *p, struct task *t, uint
     p->budgeted += budget_us > 0;
     if (p->budgeted && list_empty(&p->busy))
         list_add(&ts->busy, &p->busy);
+    p->charged_ns += h->charge_ns;
     share_charge(ts, job, (int64_t)h->charge_ns);
     producer_update(ts, p);
     return h;
@@ -108,6 +109,7 @@ void grant_drop(struct ts *ts, struct holder *h)
     p->budgeted -= h->budget_us > 0;
     if (!p->budgeted)
         list_remove(&p->busy);
+    p->charged_ns -= h->charge_ns;
     share_charge(ts, t->job, -(int64_t)h->charge_ns);
     producer_update(ts, p);
     mem_put(ts, t->job, h, sizeof *h);

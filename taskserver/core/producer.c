@@ -3,7 +3,8 @@
 
 #define WINDOW_MAX     (1u << 20)
 #define DISOWNED_MAX   4096u
-#define HUNGRY_GAP_MIN 1000u /* us between two signals to one producer */
+#define TASK_NS_LEAST  250000u /* a task counts as so long: of many tiny ones some may turn out otherwise */
+#define HUNGRY_GAP_MIN 1000u   /* us between two signals to one producer */
 
 struct producer *producer_find(const struct ts *ts, uint32_t peer)
 {
@@ -124,6 +125,15 @@ void producer_update(struct ts *ts, struct producer *p)
         list_add(idle ? &p->arch->idle : &p->arch->hungry, &p->served);
     p->idle = idle;
     ts->hungry += (uint32_t)wants - (uint32_t)listed;
+}
+
+bool producer_idle_within(const struct producer *p, uint64_t us)
+{
+    if (p->granted <= p->threads)
+        return true; /* what runs may be done any moment */
+    uint64_t least_ns = (uint64_t)p->granted * TASK_NS_LEAST,
+             ns = least_ns > p->charged_ns ? least_ns : p->charged_ns;
+    return ns < p->threads * us * 1000;
 }
 
 /* The others first: work spreads. */

@@ -3,6 +3,7 @@
 
 #define ASK_A_THREAD     8u /* tasks asked for, for each thread that lacks work */
 #define ASK_MAX          4096u
+#define AHEAD_US         2000u /* who is idle within that, or two round trips, is asked for while there is time */
 #define ROUND_GAP_US     1000u /* between two rounds in which nobody had anything */
 #define ROUND_GAP_MAX_US 1000000u
 #define PATIENCE_US      1000000u /* an answer may wait for the log to be held */
@@ -73,35 +74,41 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static void want_list(struct want *w, const struct link *served)
+static void want_list(struct want *w, const struct link *served, uint64_t within_us)
 {
     for (const struct link *l = served->next; l != served && w->tasks < ASK_MAX; l = l->next) {
         const struct producer *p = list_item(l, const struct producer, served);
-        w->tasks += ASK_A_THREAD * least(p->threads, ASK_MAX);
+        if (p->idle || producer_idle_within(p, within_us))
+            w->tasks += ASK_A_THREAD * least(p->threads, ASK_MAX);
     }
 }
 
-static void want_arch(struct want *w, const struct arch *arch, bool early)
+static void want_arch(struct want *w, const struct arch *arch, uint64_t within_us)
 {
     uint32_t before = w->tasks;
-    want_list(w, &arch->idle);
-    if (early)
-        want_list(w, &arch->hungry);
+    want_list(w, &arch->idle, within_us);
+    if (within_us)
+        want_list(w, &arch->hungry, within_us);
     if (w->tasks > before && w->arches < WANT_ARCHES_MAX)
         memcpy(w->arch[w->arches++], arch->name, sizeof arch->name);
 }
 
-/* What the idle threads here could do with, and early also those that will be idle soon; nothing while memory
- * is short. */
-static struct want wanted(const struct ts *ts, bool early)
+/* What the idle threads here could do with, and those that will be idle within that time; nothing while
+ * memory is short. */
+static struct want wanted(const struct ts *ts, uint64_t within_us)
 {
     struct want w = {0};
     if (ts->config.memory_max && ts->pool.used > ts->config.memory_max / 2)
         return w;
     for (uint32_t i = 0; i < ts->arches; i++)
-        want_arch(&w, ts->arch[i], early);
+        want_arch(&w, ts->arch[i], within_us);
     w.tasks = least(w.tasks, ASK_MAX);
     return w;
+}
+
+static uint64_t ahead_us(const struct neighbour *n)
+{
+    return 2 * n->rtt_us > AHEAD_US ? 2 * n->rtt_us : AHEAD_US;
 }
 
 static void round_over(struct ts *ts)
@@ -150,7 +157,7 @@ static void steal_seek(struct ts *ts)
         s->due_us = s->next_us;
         return;
     }
-    struct want want = wanted(ts, n != NULL);
+    struct want want = wanted(ts, n ? ahead_us(n) : 0);
     if (!want.tasks)
         return;
     n = n ? n : whom(ts, false);
@@ -212,12 +219,14 @@ static bool job_fits_want(const struct job *job, const struct want *want)
     return false;
 }
 
-/* How many of this job's ready tasks go: half, where there is somebody here to run the others. What came from
- * there just now is not sent back: two idle shards would play ball with it. */
+/* How many of this job's ready tasks go: half, where there is somebody here to run the others. Of what came
+ * from there just now only what is too much for here is sent back: two idle shards would play ball with it.
+ */
 static uint32_t gift(const struct ts *ts, const struct job *job, const struct neighbour *n,
                      const struct want *want)
 {
-    if (job->came_from && id_equal(ts->channel[job->came_from]->shard, n->shard) &&
+    bool plenty = ts->threads && job->nready > 2 * ts->threads;
+    if (!plenty && job->came_from && id_equal(ts->channel[job->came_from]->shard, n->shard) &&
         ts->now_us < job->came_us + KEEP_US)
         return 0;
     if (!job_fits_want(job, want))

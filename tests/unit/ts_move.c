@@ -548,6 +548,26 @@ static void no_ball_is_played(void **state)
     net_close();
 }
 
+/* But what is more than it can use is. */
+static void plenty_goes_back_at_once(void **state)
+{
+    enum { CHILDREN = 9 };
+    struct buf data = {0}, body = {0};
+    struct grant g = far_root(&data);
+    (void)state;
+    for (uint32_t k = 0; k <= CHILDREN; k++)
+        put_name(&body, 0, k);
+    body_wait(&body, 1, SUM_I64, CHILDREN, HOME);
+    for (uint32_t k = 0; k < CHILDREN; k++)
+        body_child(&body, 2 + k, FN_A, 1, slot(1, k));
+    rig_commit(&net.r[1], 1, &g, &body);
+    rig_join(&net.r[0], 1, 1);
+    net_settle();
+    assert_int_equal(net_taken(0), (CHILDREN - 1) / 2); /* half of those that wait for its one thread */
+    buf_free(&data);
+    net_close();
+}
+
 /* One who asks in vain makes the runners publish. */
 static void hunger_elsewhere_is_signalled(void **state)
 {
@@ -663,6 +683,7 @@ int main(void)
         cmocka_unit_test(the_nearest_is_asked_first),
         cmocka_unit_test(the_idle_ask_ever_more_seldom),
         cmocka_unit_test(no_ball_is_played),
+        cmocka_unit_test(plenty_goes_back_at_once),
         cmocka_unit_test(hunger_elsewhere_is_signalled),
         cmocka_unit_test(malformed_messages_are_refused),
         cmocka_unit_test(a_gap_is_refused),
