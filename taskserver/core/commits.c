@@ -4,6 +4,7 @@
 #define ELAPSED_MAX_NS ((uint64_t)1 << 50) /* 13 days: beyond it a clock is broken */
 #define EXECUTED_MAX   ((uint64_t)1 << 48)
 #define HUNGRY_GAP_MIN 1000u
+#define LONGEST_OF     64u /* commits after which a function's longest counts for a third */
 #define LOOKAHEAD      32u
 
 void job_fail(struct ts *ts, struct job *job, struct bytes reason)
@@ -144,6 +145,9 @@ static void learn(struct job *job, uint32_t fn, uint64_t elapsed_ns, uint64_t ex
 {
     struct fn_stat *f = job_fn(job, fn);
     int64_t task_ns = (int64_t)(elapsed_ns / (executed ? executed : 1));
+    f->longest_ns -= f->longest_ns / LONGEST_OF;
+    if (elapsed_ns > f->longest_ns)
+        f->longest_ns = elapsed_ns;
     if (f->commits++ == 0) {
         f->mean_ns = elapsed_ns;
         f->task_ns = (uint64_t)task_ns;

@@ -140,6 +140,7 @@ struct fn_stat {
     uint64_t commits;
     uint64_t mean_ns;                       /* of a commit, moving average */
     uint64_t task_ns;                       /* of one executed task, moving average */
+    uint64_t longest_ns;                    /* of the commits; those of old count for less and less */
     struct task_list granted[EAGER_LEVELS]; /* by number of holders, oldest grant first */
 };
 

@@ -19,10 +19,12 @@
 #define GAP_MAX_US     1024000u
 #define SIGNALLED_MAX  64u
 
-/* When a task of this function that was granted now would be overdue. A budget is not held against it. */
+/* When a task of this function that was granted now would be overdue. A budget is not held against it, nor
+ * that it is as long as others were: a copy that is not needed occupies its thread to the end. */
 static uint64_t overdue_after(const struct ts *ts, const struct fn_stat *f, uint32_t level)
 {
-    uint64_t us = f->mean_ns / 1000 * 4 + 10000;
+    uint64_t ns = 4 * f->mean_ns > 2 * f->longest_ns ? 4 * f->mean_ns : 2 * f->longest_ns;
+    uint64_t us = ns / 1000 + 10000;
     if (us < OVERDUE_MIN_US)
         us = OVERDUE_MIN_US;
     if (!f->commits)

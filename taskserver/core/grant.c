@@ -6,8 +6,9 @@
 #define TINY_NS           250000u  /* a task shorter than a round trip through a loaded server */
 #define LONG_NS           4000000u /* a task so long that a round trip beside it is nothing */
 #define LONG_RANKED_NS    100000u  /* the same, where the job ranks its tasks by priority */
-#define FULL_AT           8u       /* ready tasks a thread at which a budget is the longest */
-#define PRUNED_STEP_MAX   4096u    /* tasks pruned in one step, so that it stays short */
+#define KNOWN_AT          64u /* commits, or as many as there are threads: then a function's tasks are known */
+#define FULL_AT           8u  /* ready tasks a thread at which a budget is the longest */
+#define PRUNED_STEP_MAX   4096u /* tasks pruned in one step, so that it stays short */
 
 /* ---- Lists of granted tasks: a function's, by number of holders ---- */
 
@@ -195,13 +196,16 @@ static struct task *next_task(struct ts *ts, const struct arch *arch, uint32_t *
     return NULL;
 }
 
-/* A task that would be bound for long where it waits. Of one that is ranked and whose function nobody has
- * finished yet, the worst is assumed: that costs a round trip for each thread, once. */
+/* A task that would be bound for long where it waits. Of one that is ranked the worst is assumed: that it is
+ * as long as the longest of its function, and very long while few have been seen, which costs a round trip
+ * for each thread, once. Where tasks are collapsed the longest says what the budget was, and the mean has to
+ * do. */
 static bool waits_here(const struct ts *ts, struct task *t)
 {
     const struct fn_stat *f = job_fn(t->job, t->fn);
+    bool known = f->commits >= (ts->threads < KNOWN_AT ? ts->threads : KNOWN_AT);
     if (t->priority)
-        return !f->commits || f->mean_ns > LONG_NS;
+        return !known || (is_long(t) ? f->longest_ns : f->mean_ns) > LONG_NS;
     return f->mean_ns > LONG_NS && ts->nready < ts->threads;
 }
 

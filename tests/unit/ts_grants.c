@@ -409,6 +409,56 @@ static void ranked_tasks_are_not_bound_before_their_length_is_known(void **state
     rig_close(&r);
 }
 
+/* A function whose tasks are mostly short, but not all: its mean says little. */
+static void the_longest_speaks_for_ranked_tasks(void **state)
+{
+    enum { CHILDREN = 24 };
+    struct rig r;
+    struct grant g = rig_root(&r, 4);
+    struct buf b = {0};
+    (void)state;
+    for (uint32_t child = 0; child <= CHILDREN; child++)
+        put_name(&b, 0, child);
+    body_wait(&b, 1, COUNT, CHILDREN, HOME);
+    for (uint32_t i = 0; i < CHILDREN; i++)
+        body_child_with(&b, i + 2, FN_B, slot(1, i), (cx_opts){.priority = 7});
+    rig_commit(&r, 1, &g, &b);
+    for (uint32_t i = 0; i < CHILDREN - 1; i++) {
+        assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
+        g = rig_grant(&r, 0);
+        body_set_i64(&b, HOME, 1);
+        rig_commit_after(&r, 1, &g, COMMIT_DONE, buf_bytes(&b), i ? 200000 : 50000000);
+        buf_free(&b);
+    }
+    rig_close(&r);
+}
+
+static void what_others_took_is_not_overdue(void **state)
+{
+    enum { CHILDREN = 26 };
+    struct rig r;
+    struct grant g = rig_root(&r, 1);
+    struct buf b = {0};
+    (void)state;
+    rig_join(&r, 2, 1);
+    body_fan(&b, COUNT, CHILDREN);
+    rig_commit(&r, 1, &g, &b);
+    uint32_t mine = rig_granted_to(&r, 0) == 2 ? 0 : 1;
+    g = rig_grant(&r, mine);
+    for (uint32_t i = 0; i < CHILDREN - 1; i++) {
+        if (i)
+            g = rig_grant(&r, 0);
+        body_set_i64(&b, HOME, 1);
+        rig_commit_after(&r, 2, &g, COMMIT_DONE, buf_bytes(&b), i ? 10000 : 100000000);
+        buf_free(&b);
+    }
+    rig_tick(&r, 80000); /* by the mean alone it would be */
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 0);
+    rig_tick(&r, 120000);
+    assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
+    rig_close(&r);
+}
+
 /* Both hold tasks and have room for more; nobody is made to publish before one of them has few left. */
 static void who_has_enough_to_do_makes_nobody_publish(void **state)
 {
@@ -528,6 +578,8 @@ int main(void)
         cmocka_unit_test(the_idle_make_the_busy_publish_but_not_without_end),
         cmocka_unit_test(what_waits_behind_another_goes_to_an_idle_producer),
         cmocka_unit_test(ranked_tasks_are_not_bound_before_their_length_is_known),
+        cmocka_unit_test(the_longest_speaks_for_ranked_tasks),
+        cmocka_unit_test(what_others_took_is_not_overdue),
         cmocka_unit_test(who_has_enough_to_do_makes_nobody_publish),
         cmocka_unit_test(the_last_long_tasks_wait_for_a_free_thread),
         cmocka_unit_test(long_tasks_run_one_at_a_time),
