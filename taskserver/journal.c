@@ -51,6 +51,7 @@ struct journal {
     uint64_t held, held_gen;
     struct journal_rebuild *rebuild; /* owned; committed, and to be put in place */
     uint64_t end;                    /* of the file, after the last group or seal */
+    uint64_t on_its_way;             /* bytes of the group that is being written, not in end yet */
     bool posted, stop;
     enum { COMPACT_NOT, COMPACT_READY, COMPACT_DONE, COMPACT_FAILED } compact; /* the new file's state */
 
@@ -126,6 +127,7 @@ static void write_group(struct journal *j, uint64_t lsn, uint64_t generation)
     j->held = lsn;
     j->held_gen = generation;
     j->end += j->writing.len;
+    j->on_its_way = 0;
     bool post = news(j);
     pthread_mutex_unlock(&j->lock);
     post_news(j, post);
@@ -214,6 +216,7 @@ static bool next_errand(struct journal *j, struct errand *e)
                          j->rebuild};
     j->rebuild = NULL;
     swap(&j->queued, &j->writing);
+    j->on_its_way = j->writing.len;
     pthread_cond_signal(&j->less);
     pthread_mutex_unlock(&j->lock);
     return e->group || e->change || e->rebuild;
@@ -338,7 +341,7 @@ static void tell_news(void *ctx)
 {
     struct journal *j = ctx;
     pthread_mutex_lock(&j->lock);
-    uint64_t lsn = j->held, generation = j->held_gen, end = j->end + j->queued.len;
+    uint64_t lsn = j->held, generation = j->held_gen, end = j->end + j->on_its_way + j->queued.len;
     bool over = j->compacting && (j->compact == COMPACT_DONE || j->compact == COMPACT_FAILED);
     bool ok = j->compact == COMPACT_DONE;
     j->posted = false;
