@@ -20,6 +20,7 @@
 #define CHECKS_MAX   256
 #define WORDS_MAX    24
 #define AT_ONCE      3
+#define LONG_EVERY   10
 #define CHURN_MIN_MS 20
 #define CHURN_MAX_MS 250
 
@@ -208,6 +209,7 @@ struct table {
     struct testnet *net;
     bool churns;
     bool small; /* without collapse, the trees of uts take minutes each */
+    int run;    /* of a soak */
 };
 
 static void start_remote(void *ctx, struct command *c, const char *const *words)
@@ -215,14 +217,14 @@ static void start_remote(void *ctx, struct command *c, const char *const *words)
     testnet_cx_startv(((struct table *)ctx)->net, c, words);
 }
 
-/* Long ones only in a soak, and there with four producers. Otherwise, while producers come and go, a network
- * takes every other line: each is run with two numbers of producers, in half the time. */
+/* Long ones only in every tenth run of a soak, and there with four producers. Otherwise, while producers come
+ * and go, a network takes every other line: each is run with two numbers of producers, in half the time. */
 static bool is_wanted(void *ctx, int line)
 {
     const struct table *t = ctx;
     int producers = t->net->network.producers;
     if (checks[line].is_long)
-        return soaking() && producers == 4;
+        return soaking() && producers == 4 && t->run % LONG_EVERY == 0;
     if (t->small && strstr(checks[line].module, "uts") != NULL)
         return false;
     return soaking() || !t->churns || (line + (producers == 2 || producers == 8)) % 2 == 0;
@@ -231,12 +233,12 @@ static bool is_wanted(void *ctx, int line)
 static void exact_at(void **state, int producers, bool churns)
 {
     struct testnet *t = *state;
-    struct table table = {t, churns, t->server_options != NULL};
+    struct table table = {t, churns, t->server_options != NULL, 0};
     struct churn churn = {.net = churns ? t : NULL, .most_ms = CHURN_MAX_MS * (table.small ? 6 : 1)};
     if (churns)
         churn.chaos = chaos_begin("producers come and go");
     testnet_add_producers(t, producers);
-    for (int run = 0; run < soak_runs(); run++) {
+    for (; table.run < soak_runs(); table.run++) {
         run_all(start_remote, &table, &churn, is_wanted);
         churn_rest(&churn);
     }
@@ -248,17 +250,17 @@ static void exact_at(void **state, int producers, bool churns)
 static void exact_while_servers_die(void **state)
 {
     struct testnet *t = *state;
-    struct table table = {t, true, false};
+    struct table table = {t, true, false, 0};
     struct churn churn = {.net = t,
                           .most_ms = CHURN_MAX_MS,
                           .pair = true,
                           .server = -1,
                           .chaos = chaos_begin("servers and producers come and go")};
     testnet_add_producers(t, 4);
-    for (int run = 0; run < soak_runs(); run++) {
+    for (; table.run < soak_runs(); table.run++) {
         run_all(start_remote, &table, &churn, is_wanted);
         churn_rest(&churn);
-        print_message("run %d: %u servers and %u producers killed so far\n", run + 1, churn.failures,
+        print_message("run %d: %u servers and %u producers killed so far\n", table.run + 1, churn.failures,
                       churn.kills);
         fflush(stdout);
     }
