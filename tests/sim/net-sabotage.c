@@ -1,79 +1,16 @@
-/* Tests the simulator of networks: with a law of the core switched off, some seed must turn red.
- *
- * The core is compiled into this program with the switch, which no product has. Number 11 is that a parcel
- * counts once, 12 that a home waits for what is unanswered. */
-#define CX_SABOTAGE
-#include "taskserver/core/apply.c"
-#include "taskserver/core/arrive.c"
-#include "taskserver/core/bound.c"
-#include "taskserver/core/channel.c"
-#include "taskserver/core/check.c"
-#include "taskserver/core/check_commit.c"
-#include "taskserver/core/client.c"
-#include "taskserver/core/commits.c"
-#include "taskserver/core/eager.c"
-#include "taskserver/core/effect.c"
-#include "taskserver/core/grant.c"
-#include "taskserver/core/info.c"
-#include "taskserver/core/job.c"
-#include "taskserver/core/move.c"
-#include "taskserver/core/neighbour.c"
-#include "taskserver/core/order.c"
-#include "taskserver/core/parcel.c"
-#include "taskserver/core/pool.c"
-#include "taskserver/core/producer.c"
-#include "taskserver/core/ready.c"
-#include "taskserver/core/record.c"
-#include "taskserver/core/requests.c"
-#include "taskserver/core/slot.c"
-#include "taskserver/core/snapshot.c"
-#include "taskserver/core/steal.c"
-#include "taskserver/core/table.c"
-#include "taskserver/core/task.c"
-#include "taskserver/core/ts.c"
-
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+/* Tests the simulator of networks: see sabotage.h. Number 11 is that a parcel counts once, 12 that a home
+ * waits for what is unanswered. */
+#include "tests/sim/sabotage.h"
 
 #include "tests/sim/net-run.h"
 
-enum { SEEDS = 200 };
-
-static bool red(int law, uint64_t seed)
+static void run(uint64_t seed)
 {
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int quiet = open("/dev/null", O_WRONLY);
-        dup2(quiet, STDERR_FILENO);
-        alarm(20);
-        ts_sabotage = law;
-        world_run(seed, false);
-        _exit(0);
-    }
-    int status = 0;
-    must(pid > 0 && waitpid(pid, &status, 0) == pid);
-    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    world_run(seed, false);
 }
 
 int main(void)
 {
     static const int laws[] = {0, 4, 8, 11, 12};
-    unsigned passed = 0, failed = 0;
-    for (unsigned i = 0; i < sizeof laws / sizeof laws[0]; i++) {
-        uint64_t seed = 1;
-        while (seed <= SEEDS && !red(laws[i], seed))
-            seed++;
-        bool found = seed <= SEEDS;
-        if (laws[i])
-            printf("law %d off: %s %llu\n", laws[i], found ? "red at seed" : "NOT NOTICED in seeds 1 to",
-                   (unsigned long long)(found ? seed : SEEDS));
-        else
-            printf("all laws on: %s %llu\n", found ? "RED at seed" : "green in seeds 1 to",
-                   (unsigned long long)(found ? seed : SEEDS));
-        *(found == (laws[i] != 0) ? &passed : &failed) += 1;
-    }
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed != 0;
+    return sabotage_main(laws, sizeof laws / sizeof laws[0], run);
 }
