@@ -1,7 +1,7 @@
 /* The backup as its primary serves it: sessions, streaming, acknowledgements. */
 #include "taskserver/core/replica_core.h"
 
-enum { TRIES_MAX = 4 };
+enum { TRIES_MAX = 2 }; /* what is lost again and again is not waited for longer */
 
 void follower_drop(struct replica *r)
 {
