@@ -190,6 +190,8 @@ void primary_hand_over(struct replica *r)
         return;
     replica_role_set(r, REPLICA_STEPPING_DOWN);
     r->yield_us = r->now_us;
+    r->awaited = r->lsn; /* nothing stays behind */
+    follower_stream(r);
     replica_send(r, REPLICA_YIELD)->msg.tag.session = f->session;
 }
 
