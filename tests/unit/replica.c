@@ -518,7 +518,8 @@ static void test_hand_over(void **state)
     step(&s, (struct replica_event){.kind = REPLICA_HAND_OVER});
     assert_int_equal(look(&s).role, REPLICA_STEPPING_DOWN);
     assert_int_equal(sent(&s, REPLICA_YIELD)->msg.tag.session, 1);
-    assert_true(sent(&s, REPLICA_RECORDS) < sent(&s, REPLICA_YIELD)); /* what was gathered goes first */
+    assert_non_null(sent(&s, REPLICA_RECORDS)); /* what was gathered goes first */
+    assert_true(sent(&s, REPLICA_RECORDS) < sent(&s, REPLICA_YIELD));
     for (uint64_t until = s.now + s.config.silence_us; s.now < until;) { /* nothing comes of it */
         pass(&s, s.config.beat_us);
         ack(&s, session(1), 0);
