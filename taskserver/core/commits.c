@@ -3,7 +3,6 @@
 
 #define ELAPSED_MAX_NS ((uint64_t)1 << 50) /* 13 days: beyond it a clock is broken */
 #define EXECUTED_MAX   ((uint64_t)1 << 48)
-#define HUNGRY_GAP_MIN 1000u
 #define LONGEST_OF     64u /* commits after which a function's longest counts for a third */
 #define LOOKAHEAD      32u
 

@@ -18,8 +18,9 @@
 
 #define NEVER             UINT64_MAX
 #define PEERS_MAX         (1u << 20)
-#define EAGER_LEVELS      4u  /* tasks held by 1, 2, 3, and 4 or more producers */
-#define ADDR_BYTES        20u /* of an address in a task's payload */
+#define HUNGRY_GAP_MIN    1000u /* us between two signals to one producer, at least */
+#define EAGER_LEVELS      4u    /* tasks held by 1, 2, 3, and 4 or more producers */
+#define ADDR_BYTES        20u   /* of an address in a task's payload */
 #define PROGRESS_EVERY_US 100000u
 #define NAMES_AHEAD       16u /* a commit's names are looked for in the table so many before their turn */
 #define SCRATCH_KEPT_MAX  (1u << 20)       /* bytes of a scratch buffer kept from step to step */

@@ -1,10 +1,9 @@
 /* Producers: who they are, what they hold, and who is next to be served. */
 #include "taskserver/core/core.h"
 
-#define WINDOW_MAX     (1u << 20)
-#define DISOWNED_MAX   4096u
-#define TASK_NS_LEAST  250000u /* a task counts as so long: of many tiny ones some may turn out otherwise */
-#define HUNGRY_GAP_MIN 1000u   /* us between two signals to one producer */
+#define WINDOW_MAX    (1u << 20)
+#define DISOWNED_MAX  4096u
+#define TASK_NS_LEAST 250000u /* a task counts as so long: of many tiny ones some may turn out otherwise */
 
 struct producer *producer_find(const struct ts *ts, uint32_t peer)
 {

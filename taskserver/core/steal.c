@@ -78,7 +78,7 @@ static void want_list(struct want *w, const struct link *served, uint64_t within
 {
     for (const struct link *l = served->next; l != served && w->tasks < ASK_MAX; l = l->next) {
         const struct producer *p = list_item(l, const struct producer, served);
-        if (p->idle || producer_idle_within(p, within_us))
+        if (producer_idle_within(p, within_us))
             w->tasks += ASK_A_THREAD * least(p->threads, ASK_MAX);
     }
 }
