@@ -24,20 +24,6 @@ static const char *spin(void)
     return built("tests/modules/spin.so");
 }
 
-/* A tree of 512 leaves, some seconds of work for two producers. */
-static void begin(struct testnet *t, struct command *c)
-{
-    testnet_add_producers(t, 2 - t->network.producers);
-    testnet_cx_start(t, c, "run", spin(), "spin_tree", "9", "8000", NULL);
-    runner_wait(t->network.producer[0].pid);
-}
-
-static void end(struct command *c)
-{
-    command_expect(c, 0, "512\n");
-    command_free(c);
-}
-
 /* Nobody in this network is dishonest, so no server may ever have said so. */
 static void passed(struct testnet *t)
 {
@@ -52,11 +38,11 @@ static void a_killed_server_is_replaced(struct testnet *t, int server)
 {
     struct chaos chaos = chaos_begin("a killed server is replaced");
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     command_ends_within(&c, (int)chaos_between(&chaos, 1, 500));
     pair_kill(t, server, SIGKILL);
     pair_until_served(t, server, 1 - server);
-    end(&c);
+    fault_job_end(&c);
     pair_start(t, server);
     pair_until_whole(t);
     testnet_expect(t, 0, "4\n", "run", spin(), "spin_tree", "2", "1000", NULL);
@@ -110,10 +96,10 @@ static void a_stopped_server_is_replaced_and_steps_down(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     pair_kill(t, 0, SIGSTOP);
     pair_until_served(t, 0, 1);
-    end(&c);
+    fault_job_end(&c);
     pair_kill(t, 0, SIGCONT);
     pair_until_whole(t);
     testnet_expect(t, 0, "4\n", "run", spin(), "spin_tree", "2", "1000", NULL);
@@ -125,12 +111,12 @@ static void a_stopped_server_wakes_up(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     pair_kill(t, 0, SIGSTOP);
     pair_until_served(t, 0, 1);
     pair_kill(t, 0, SIGCONT);
     pair_until_whole(t);
-    end(&c);
+    fault_job_end(&c);
     passed(t);
 }
 
@@ -142,7 +128,7 @@ static void servers_die_in_turns(void **state)
     struct testnet *t = *state;
     struct chaos chaos = chaos_begin("servers die in turns");
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     for (int i = 0; i < TURNS; i++) {
         int victim = i % 2;
         bool ended = command_ends_within(&c, (int)chaos_between(&chaos, 1, 200));
@@ -152,11 +138,11 @@ static void servers_die_in_turns(void **state)
         pair_start(t, victim);
         pair_until_whole(t);
         if (ended) {
-            end(&c);
-            begin(t, &c);
+            fault_job_end(&c);
+            fault_job_begin(t, &c);
         }
     }
-    end(&c);
+    fault_job_end(&c);
     passed(t);
 }
 
@@ -166,13 +152,13 @@ static void both_die_and_come_back(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     pair_kill(t, 0, SIGKILL);
     pair_kill(t, 1, SIGKILL);
     pair_start(t, 1);
     pair_start(t, 0);
     pair_until_whole(t);
-    end(&c);
+    fault_job_end(&c);
     passed(t);
 }
 
@@ -183,9 +169,9 @@ static void the_pair_outlives_its_broker(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     testnet_kill_broker(t, SIGKILL);
-    end(&c);
+    fault_job_end(&c);
     testnet_expect(t, 0, "4\n", "run", spin(), "spin_tree", "2", "1000", NULL);
     testnet_start_broker(t);
     pair_kill(t, 0, SIGKILL);
@@ -243,10 +229,10 @@ static void cut_from_each_other_they_go_on(void **state)
     struct ways w;
     struct command c;
     start_with_ways(t, &w);
-    begin(t, &c);
+    fault_job_begin(t, &c);
     relay_cut(&w.sibling);
     testnet_until("each shard is served by one alone", both_shards_are_served_by_one, t);
-    end(&c);
+    fault_job_end(&c);
     relay_mend(&w.sibling);
     pair_until_whole(t);
     passed(t);
@@ -260,14 +246,14 @@ static void a_server_that_sees_nobody_is_overtaken(void **state)
     struct ways w;
     struct command c;
     start_with_ways(t, &w);
-    begin(t, &c);
+    fault_job_begin(t, &c);
     relay_cut(&w.sibling);
     relay_cut(&w.broker);
     pair_until_served(t, 0, 1);
     relay_mend(&w.sibling);
     relay_mend(&w.broker);
     pair_until_whole(t);
-    end(&c);
+    fault_job_end(&c);
     passed(t);
     ways_end(&w);
 }

@@ -51,20 +51,6 @@ static int setup(void **state)
     return 0;
 }
 
-/* A tree of 512 leaves, some seconds of work for two producers. */
-static void begin(struct testnet *t, struct command *c)
-{
-    testnet_add_producers(t, 2);
-    testnet_cx_start(t, c, "run", built("tests/modules/spin.so"), "spin_tree", "9", "8000", NULL);
-    runner_wait(t->network.producer[0].pid);
-}
-
-static void end(struct command *c)
-{
-    command_expect(c, 0, "512\n");
-    command_free(c);
-}
-
 static void heal(struct testnet *t)
 {
     lan_mend();
@@ -102,10 +88,10 @@ static void siblings_do_not_see_each_other(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     lan_cut(0, 1);
     until_each_goes_on_alone(t);
-    end(&c);
+    fault_job_end(&c);
     heal(t);
     passed(t);
 }
@@ -116,13 +102,13 @@ static void one_sibling_keeps_the_witness(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     lan_cut(0, 1);
     lan_drop(0, LAN_REST, TO_WITNESS);
     lan_drop(LAN_REST, 0, FROM_WITNESS);
     pair_until_served(t, 0, 1);
     heal(t);
-    end(&c);
+    fault_job_end(&c);
     passed(t);
 }
 
@@ -131,10 +117,10 @@ static void one_sibling_keeps_the_witness(void **state)
 static void one_way_is_lost(struct testnet *t, int from)
 {
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     lan_drop(from, 1 - from, "");
     until_each_goes_on_alone(t);
-    end(&c);
+    fault_job_end(&c);
     heal(t);
     passed(t);
 }
@@ -162,14 +148,14 @@ static void packets_are_lost_at_random(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     for (int from = 0; from < LAN_MACHINES; from++)
         for (int to = 0; to < LAN_MACHINES; to++)
             if (from != to)
                 lan_drop(from, to, THIRTY_IN_A_HUNDRED);
     testnet_until("packets are lost", enough_is_lost, NULL);
     lan_mend();
-    end(&c);
+    fault_job_end(&c);
     pair_until_whole(t);
     passed(t);
 }
@@ -181,11 +167,11 @@ static void a_primary_is_cut_off_from_everybody(void **state)
 {
     struct testnet *t = *state;
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     lan_cut(0, 1);
     lan_cut(0, LAN_REST);
     pair_until_served(t, 0, 1);
-    end(&c);
+    fault_job_end(&c);
     testnet_expect(t, 0, "4\n", "run", built("tests/modules/spin.so"), "spin_tree", "2", "1000", NULL);
     heal(t);
     passed(t);

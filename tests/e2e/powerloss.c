@@ -83,20 +83,6 @@ static void power_returns(struct testnet *t, int server)
     pair_start(t, server);
 }
 
-/* A tree of 512 leaves, some seconds of work for two producers. */
-static void begin(struct testnet *t, struct command *c)
-{
-    testnet_add_producers(t, 2);
-    testnet_cx_start(t, c, "run", spin(), "spin_tree", "9", "8000", NULL);
-    runner_wait(t->network.producer[0].pid);
-}
-
-static void end(struct command *c)
-{
-    command_expect(c, 0, "512\n");
-    command_free(c);
-}
-
 static void passed_whole(struct testnet *t)
 {
     pair_until_whole(t);
@@ -147,12 +133,12 @@ static void the_power_fails_again_and_again(void **state)
     struct testnet *t = *state;
     struct chaos chaos = chaos_begin("the power fails again and again");
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     for (int i = 0; i < FAILURES && !command_ends_within(&c, (int)chaos_between(&chaos, 30, 400)); i++) {
         power_fails(t, 0);
         power_returns(t, 0);
     }
-    end(&c);
+    fault_job_end(&c);
     testnet_passed(t);
 }
 
@@ -163,11 +149,11 @@ static void one_of_a_pair_loses_its_power(void **state)
     struct testnet *t = *state;
     struct chaos chaos = chaos_begin("one of a pair loses its power");
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     command_ends_within(&c, (int)chaos_between(&chaos, 1, 500));
     power_fails(t, 0);
     pair_until_served(t, 0, 1);
-    end(&c);
+    fault_job_end(&c);
     power_returns(t, 0);
     passed_whole(t);
 }
@@ -178,14 +164,14 @@ static void both_of_a_pair_lose_their_power(void **state)
     struct testnet *t = *state;
     struct chaos chaos = chaos_begin("both of a pair lose their power");
     struct command c;
-    begin(t, &c);
+    fault_job_begin(t, &c);
     command_ends_within(&c, (int)chaos_between(&chaos, 1, 500));
     power_fails(t, 0);
     power_fails(t, 1);
     power_returns(t, 1);
     power_returns(t, 0);
     pair_until_whole(t);
-    end(&c);
+    fault_job_end(&c);
     passed_whole(t);
 }
 

@@ -145,6 +145,19 @@ pid_t runner_wait(pid_t producer)
     return found;
 }
 
+void fault_job_begin(struct testnet *t, struct command *c)
+{
+    testnet_add_producers(t, 2 - t->network.producers);
+    testnet_cx_start(t, c, "run", built("tests/modules/spin.so"), "spin_tree", "9", "8000", NULL);
+    runner_wait(t->network.producer[0].pid);
+}
+
+void fault_job_end(struct command *c)
+{
+    command_expect(c, 0, "512\n");
+    command_free(c);
+}
+
 bool process_rests(pid_t pid)
 {
     char path[300];

@@ -33,6 +33,10 @@ void command_expect(struct command *c, int code, const char *out);
 pid_t runner_of(pid_t producer);
 /* Waits for one. */
 pid_t runner_wait(pid_t producer);
+/* A tree of 512 leaves, some seconds of work for the two producers that the network has then; it is begun
+ * when a runner is at it. Its end is right. */
+void fault_job_begin(struct testnet *t, struct command *c);
+void fault_job_end(struct command *c);
 /* Every thread of the process sleeps: whatever it had to compute is done. True also when it has ended. */
 bool process_rests(pid_t pid);
 

@@ -395,11 +395,7 @@ static void ranked_tasks_are_not_bound_before_their_length_is_known(void **state
     struct grant g = rig_root(&r, 4);
     struct buf b = {0};
     (void)state;
-    for (uint32_t child = 0; child < 4; child++)
-        put_name(&b, 0, child);
-    body_wait(&b, 1, COUNT, 3, HOME);
-    for (uint32_t i = 0; i < 3; i++)
-        body_child_with(&b, i + 2, FN_B, slot(1, i), (cx_opts){.priority = 7});
+    body_fan_with(&b, COUNT, 3, FN_B, (cx_opts){.priority = 7});
     rig_commit(&r, 1, &g, &b);
     assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);
     g = rig_grant(&r, 0);
@@ -417,11 +413,7 @@ static void the_longest_speaks_for_ranked_tasks(void **state)
     struct grant g = rig_root(&r, 4);
     struct buf b = {0};
     (void)state;
-    for (uint32_t child = 0; child <= CHILDREN; child++)
-        put_name(&b, 0, child);
-    body_wait(&b, 1, COUNT, CHILDREN, HOME);
-    for (uint32_t i = 0; i < CHILDREN; i++)
-        body_child_with(&b, i + 2, FN_B, slot(1, i), (cx_opts){.priority = 7});
+    body_fan_with(&b, COUNT, CHILDREN, FN_B, (cx_opts){.priority = 7});
     rig_commit(&r, 1, &g, &b);
     for (uint32_t i = 0; i < CHILDREN - 1; i++) {
         assert_int_equal(rig_count(&r, TS_FX_GRANT), 1);

@@ -555,11 +555,7 @@ static void plenty_goes_back_at_once(void **state)
     struct buf data = {0}, body = {0};
     struct grant g = far_root(&data);
     (void)state;
-    for (uint32_t k = 0; k <= CHILDREN; k++)
-        put_name(&body, 0, k);
-    body_wait(&body, 1, SUM_I64, CHILDREN, HOME);
-    for (uint32_t k = 0; k < CHILDREN; k++)
-        body_child(&body, 2 + k, FN_A, 1, slot(1, k));
+    body_fan(&body, SUM_I64, CHILDREN);
     rig_commit(&net.r[1], 1, &g, &body);
     rig_join(&net.r[0], 1, 1);
     net_settle();

@@ -274,11 +274,7 @@ static void pruning_is_cut_into_steps(void **state)
     struct grant g = rig_root(&r, 1);
     struct buf b = {0};
     (void)state;
-    for (uint32_t i = 0; i <= TASKS; i++)
-        put_name(&b, 0, i);
-    body_wait(&b, 1, COUNT, TASKS, HOME);
-    for (uint32_t i = 0; i < TASKS; i++)
-        body_child_with(&b, i + 2, FN_A, slot(1, i), (cx_opts){.bound_kind = CX_BOUND_MIN, .bound = 5});
+    body_fan_with(&b, COUNT, TASKS, FN_A, (cx_opts){.bound_kind = CX_BOUND_MIN, .bound = 5});
     put_bound(&b, CX_BOUND_MIN, 5);
     rig_commit(&r, 1, &g, &b);
     assert_in_range(rig_info(&r, 1).ready, 1, TASKS - 1);

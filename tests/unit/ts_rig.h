@@ -305,15 +305,27 @@ static inline void body_child_with(struct buf *b, uint32_t name, uint32_t fn, st
     put_task(b, &op);
 }
 
+static inline void body_fan_successor(struct buf *b, uint32_t fn, uint32_t n)
+{
+    for (uint32_t i = 0; i <= n; i++)
+        put_name(b, 0, i);
+    body_wait(b, 1, fn, n, HOME);
+}
+
 /* The root leaves a successor fn for n children of function a. */
 static inline void body_fan(struct buf *b, uint32_t fn, uint32_t n)
 {
-    put_name(b, 0, 0);
-    for (uint32_t i = 0; i < n; i++)
-        put_name(b, 0, i + 1);
-    body_wait(b, 1, fn, n, HOME);
+    body_fan_successor(b, fn, n);
     for (uint32_t i = 0; i < n; i++)
         body_child(b, i + 2, FN_A, i, slot(1, i));
+}
+
+/* The same with children that have options, and no arguments. */
+static inline void body_fan_with(struct buf *b, uint32_t fn, uint32_t n, uint32_t child, cx_opts opts)
+{
+    body_fan_successor(b, fn, n);
+    for (uint32_t i = 0; i < n; i++)
+        body_child_with(b, i + 2, child, slot(1, i), opts);
 }
 
 /* ---- Effects ---- */
