@@ -50,6 +50,7 @@ static struct taskserver_config config_of(const struct settings *set, const stru
                                      .result_ttl_us = (uint64_t)set->result_ttl_s * 1000000,
                                      .budget_max_us = (uint32_t)set->budget_us,
                                      .jobs_max = (uint32_t)set->jobs_max,
+                                     .gather_us = TS_GATHER_US,
                                      .collapse = set->collapse,
                                      .steal = (enum ts_steal)steal_of(set->steal)};
     random_bytes(&config.core.seed, sizeof config.core.seed);

@@ -323,10 +323,11 @@ uint64_t replication_turn(struct shard *s)
 {
     if (blobgate_limit(&s->gate) != UINT64_MAX)
         open_gate(s);
-    if (s->unflushed) {
+    if (s->unflushed || ts_awaited(s->ts) != s->awaited) {
         s->unflushed = false;
+        s->awaited = ts_awaited(s->ts);
         replication_disk(s);
-        shard_replica(s, &(struct replica_event){.kind = REPLICA_FLUSH, .lsn = ts_awaited(s->ts)});
+        shard_replica(s, &(struct replica_event){.kind = REPLICA_FLUSH, .lsn = s->awaited});
     }
     if (replica_due(s->replica) <= clock_us())
         shard_replica(s, &(struct replica_event){.kind = REPLICA_TICK});

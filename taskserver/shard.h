@@ -46,6 +46,7 @@ struct shard {
     bool serves, open;   /* producers are admitted; consumers too */
     bool stepping;       /* ts is within a step */
     bool unflushed;      /* records were logged in this turn of the reactor */
+    uint64_t awaited;    /* the record of which the replica knows that outputs wait for it */
     struct id job_ended; /* the last whose end was written to the daemon's log */
 };
 

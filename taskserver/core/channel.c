@@ -54,7 +54,7 @@ struct id channel_shard(const struct ts *ts, uint32_t index)
 static void parcel_add(struct ts *ts, struct channel *c, uint64_t lsn, struct bytes data)
 {
     struct parcel *p = pool_get(&ts->pool, sizeof *p + data.len);
-    *p = (struct parcel){.lsn = lsn, .len = data.len};
+    *p = (struct parcel){.lsn = lsn, .len = data.len, .haste = parcel_haste(data)};
     memcpy(p->data, data.data, data.len);
     *(c->last ? &c->last->next : &c->first) = p;
     c->last = p;
@@ -63,8 +63,12 @@ static void parcel_add(struct ts *ts, struct channel *c, uint64_t lsn, struct by
 
 void channel_post(struct ts *ts, uint32_t index, struct bytes parcel)
 {
-    parcel_add(ts, ts->channel[index], ts->lsn, parcel);
-    ts->awaited = ts->lsn;
+    struct channel *c = ts->channel[index];
+    parcel_add(ts, c, ts->lsn, parcel);
+    if (c->last->haste == HASTE_NOW)
+        ts->awaited = ts->lsn;
+    else if (c->last->haste == HASTE_VALUE)
+        c->value_lsn = ts->lsn;
     ts->stirred = true;
 }
 

@@ -17,10 +17,20 @@
 struct ts;
 struct record;
 
+/* How soon a parcel is to leave. What may wait goes in company: a message costs both sides more than a
+ * parcel.
+ */
+enum haste {
+    HASTE_ANSWER, /* nothing runs by it */
+    HASTE_VALUE,  /* something may be made ready by it: it waits while everybody is known to have work */
+    HASTE_NOW,
+};
+
 struct parcel {
     struct parcel *next;
     uint64_t lsn; /* of the record that made it */
     size_t len;
+    enum haste haste;
     uint8_t data[];
 };
 
@@ -35,6 +45,7 @@ struct channel {
     /* volatile */
     uint64_t held;           /* the last that came from there and is held: confirmed up to here */
     uint64_t mark, mark_lsn; /* this one is held when that record is */
+    uint64_t value_lsn;      /* of the record that made the last value */
     uint64_t given, taken;   /* tasks */
 };
 

@@ -218,6 +218,7 @@ static const char *commit_done(struct ts *ts, struct holder *h, const struct com
     revoke_others(ts, t, p);
     learn(job, t->fn, r.elapsed_ns, r.executed);
     share_charge(ts, job, (int64_t)r.elapsed_ns);
+    ts->steal.worked_ns += r.elapsed_ns;
     commit_log(ts, job, &r);
     return NULL;
 }

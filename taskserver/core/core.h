@@ -19,6 +19,7 @@
 #define NEVER             UINT64_MAX
 #define PEERS_MAX         (1u << 20)
 #define HUNGRY_GAP_MIN    1000u /* us between two signals to one producer, at least */
+#define AHEAD_US          2000u /* who is idle within that gets work while there is time */
 #define EAGER_LEVELS      4u    /* tasks held by 1, 2, 3, and 4 or more producers */
 #define ADDR_BYTES        20u   /* of an address in a task's payload */
 #define PROGRESS_EVERY_US 100000u
@@ -312,10 +313,12 @@ struct ts {
     struct gone_ring gone;
     struct steal steal;
     struct link improved;
-    uint64_t applied_us; /* time of the record RECEIVED that is being applied */
-    bool stirred;        /* there may be something to send to other shards */
-    bool again;          /* work was cut short: tick at once */
-    bool recheck;        /* after replay: look for jobs that cannot end */
+    uint64_t applied_us;  /* time of the record RECEIVED that is being applied */
+    bool stirred;         /* there may be something to send to other shards */
+    uint64_t gathered_us; /* when what has been gathered for them goes */
+    bool calm;            /* all are busy: values are gathered, too */
+    bool again;           /* work was cut short: tick at once */
+    bool recheck;         /* after replay: look for jobs that cannot end */
     /* scratch */
     struct checked checked;
     struct buf record, pack, joined, parcel;

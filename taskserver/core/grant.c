@@ -212,21 +212,23 @@ static bool waits_here(const struct ts *ts, struct task *t)
 /* Whose turn it is: idle threads come first. A task that waits behind another is bound to its producer, and
  * one that becomes idle meanwhile goes without; so where tasks are long, the last few stay here until a
  * thread is free for them (Maestro's limited commitment). */
-static struct producer *next_producer(const struct ts *ts, const struct arch *arch, struct task *t)
+static struct producer *next_producer(const struct ts *ts, const struct arch *arch, struct task *t,
+                                      uint64_t reserve)
 {
     if (!list_empty(&arch->idle))
         return list_item(arch->idle.next, struct producer, served);
     if (list_empty(&arch->hungry) || waits_here(ts, t))
         return NULL;
-    return list_item(arch->hungry.next, struct producer, served);
+    struct producer *p = list_item(arch->hungry.next, struct producer, served);
+    return ts->nready > reserve || producer_idle_within(p, AHEAD_US) ? p : NULL;
 }
 
 /* One grant to the producer whose turn it is. */
-static bool serve_one(struct ts *ts, struct arch *arch, uint32_t *pruned)
+static bool serve_one(struct ts *ts, struct arch *arch, uint64_t reserve, uint32_t *pruned)
 {
     bool wanted = !list_empty(&arch->idle) || !list_empty(&arch->hungry);
     struct task *t = wanted ? next_task(ts, arch, pruned) : NULL;
-    struct producer *p = t ? next_producer(ts, arch, t) : NULL;
+    struct producer *p = t ? next_producer(ts, arch, t, reserve) : NULL;
     if (!p)
         return false;
     grant_send(ts, p, t);
@@ -237,12 +239,13 @@ static bool serve_one(struct ts *ts, struct arch *arch, uint32_t *pruned)
 void serve(struct ts *ts)
 {
     uint32_t pruned = 0;
+    uint64_t reserve = steal_reserve(ts);
     bool served = true;
     ts->again = false;
     while (served && ts->nready && ts->hungry) {
         served = false;
         for (uint32_t i = 0; i < ts->arches; i++)
-            served |= serve_one(ts, ts->arch[i], &pruned);
+            served |= serve_one(ts, ts->arch[i], reserve, &pruned);
     }
     if (!ts->again)
         eager(ts);

@@ -44,7 +44,6 @@ void on_peer_up(struct ts *ts, const struct ts_event *e)
     else
         n = neighbour_add(ts);
     *n = (struct neighbour){.shard = shard, .rtt_us = e->u.other.rtt_us, .tell = true};
-    steal_found(ts, n);
     bounds_again(ts, channel_find(ts, shard));
     ts->stirred = true;
 }
@@ -59,6 +58,8 @@ void on_peer_down(struct ts *ts, const struct ts_event *e)
     while (ts->neighbour[i] != n)
         i++;
     ts->neighbour[i] = ts->neighbour[--ts->neighbours];
+    ts->gathered_us = NEVER; /* with the last one; otherwise it is looked for again */
+    ts->stirred = true;
     free(n);
 }
 
@@ -82,6 +83,7 @@ static void note_put(struct buf *b, const struct note *note)
 {
     put_u8(b, (uint8_t)note->kind);
     if (note->kind == NOTE_WANT) {
+        put_varint(b, note->want.threads);
         put_varint(b, note->want.tasks);
         put_varint(b, note->want.arches);
         for (uint32_t i = 0; i < note->want.arches; i++)
@@ -96,6 +98,7 @@ static void note_put(struct buf *b, const struct note *note)
 
 static void want_get(struct reader *r, struct want *w)
 {
+    w->threads = (uint32_t)get_varint_max(r, UINT32_MAX);
     w->tasks = (uint32_t)get_varint_max(r, UINT32_MAX);
     w->arches = (uint32_t)get_varint_max(r, WANT_ARCHES_MAX);
     for (uint32_t i = 0; i < w->arches; i++) {
@@ -125,37 +128,6 @@ static bool note_get(struct reader *r, struct note *note)
 
 /* ---- Sending ---- */
 
-/* Begins a message; its parcels are the caller's to add. */
-static struct ts_effect *message(struct ts *ts, struct neighbour *n)
-{
-    const struct channel *c = channel_of(ts, n);
-    struct ts_effect *fx = fx_add(ts, TS_FX_PEER, 0);
-    fx->shard = n->shard;
-    n->told = c ? c->held : 0;
-    n->tell = false;
-    put_varint(&ts->out->data, n->told);
-    return fx;
-}
-
-static void message_end(struct ts *ts, struct ts_effect *fx)
-{
-    fx->len = ts->out->data.len - fx->at;
-}
-
-void neighbour_note(struct ts *ts, struct neighbour *n, const struct note *note)
-{
-    struct ts_effect *fx = message(ts, n);
-    put_varint(&ts->out->data, 0);
-    put_varint(&ts->out->data, 0);
-    note_put(&ts->out->data, note);
-    message_end(ts, fx);
-}
-
-static bool may_leave(const struct ts *ts, const struct neighbour *n, const struct parcel *p, size_t so_far)
-{
-    return p && p->lsn <= ts->held && n->flying < FLYING_MAX && (!so_far || so_far + p->len <= MESSAGE_MAX);
-}
-
 static size_t varint_len(uint64_t v)
 {
     size_t len = 1;
@@ -164,57 +136,128 @@ static size_t varint_len(uint64_t v)
     return len;
 }
 
-static void put_parcels(struct ts *ts, struct neighbour *n, struct parcel *p, size_t len, uint32_t count)
+/* Parcels that leave in one message. */
+struct load {
+    struct parcel *first;
+    uint32_t count;
+    size_t bytes;     /* of the parcels */
+    size_t packed;    /* each with its length */
+    enum haste haste; /* the greatest */
+};
+
+static bool may_leave(const struct ts *ts, const struct neighbour *n, const struct parcel *p,
+                      const struct load *so_far)
 {
-    struct buf *b = &ts->out->data;
-    put_varint(b, n->sent_number + 1);
-    put_varint(b, len);
-    for (; count--; p = p->next) {
+    return p && p->lsn <= ts->held && n->flying + so_far->bytes < FLYING_MAX &&
+           (!so_far->count || so_far->packed + p->len <= MESSAGE_MAX);
+}
+
+static struct load load_of(const struct ts *ts, struct neighbour *n)
+{
+    const struct channel *c = channel_of(ts, n);
+    struct load load = {0};
+    if (c && !n->sent) {
+        n->sent_number = c->confirmed;
+        n->flying = 0;
+        load.first = c->first;
+    } else if (c) {
+        load.first = n->sent->next;
+    }
+    for (const struct parcel *p = load.first; may_leave(ts, n, p, &load); p = p->next) {
+        load.count++;
+        load.bytes += p->len;
+        load.packed += varint_len(p->len) + p->len;
+        load.haste = p->haste > load.haste ? p->haste : load.haste;
+    }
+    return load;
+}
+
+static void put_load(struct buf *b, struct neighbour *n, const struct load *load)
+{
+    struct parcel *p = load->first;
+    put_varint(b, load->count ? n->sent_number + 1 : 0);
+    put_varint(b, load->packed);
+    for (uint32_t i = 0; i < load->count; i++, p = p->next) {
         put_bytes(b, bytes_of(p->data, p->len));
         n->sent = p;
         n->sent_number++;
     }
+    n->flying += load->bytes;
 }
 
-/* One message of parcels, or of a confirmation alone; false when there is nothing to say. */
+/* A message: what is confirmed, parcels, and a note or none. */
+static void say(struct ts *ts, struct neighbour *n, const struct load *load, const struct note *note)
+{
+    const struct channel *c = channel_of(ts, n);
+    struct ts_effect *fx = fx_add(ts, TS_FX_PEER, 0);
+    fx->shard = n->shard;
+    n->told = c ? c->held : 0;
+    n->tell = false;
+    n->since_us = 0;
+    put_varint(&ts->out->data, n->told);
+    put_load(&ts->out->data, n, load);
+    if (note)
+        note_put(&ts->out->data, note);
+    fx->len = ts->out->data.len - fx->at;
+}
+
+void neighbour_note(struct ts *ts, struct neighbour *n, const struct note *note)
+{
+    struct load load = load_of(ts, n);
+    say(ts, n, &load, note);
+}
+
+/* Every thread has work, here and wherever is known: nobody waits for a value. */
+static bool all_busy(const struct ts *ts)
+{
+    return ts->threads && ts->ngranted >= ts->threads && !ts->steal.open;
+}
+
+/* Whether what there is to say is gathered still, since it first was there. */
+static bool gathers(const struct ts *ts, struct neighbour *n)
+{
+    if (!n->since_us)
+        n->since_us = ts->now_us;
+    return ts->now_us < n->since_us + ts->config.gather_us;
+}
+
+/* One message of parcels, or of a confirmation alone; false when there is nothing to say now. */
 static bool send_some(struct ts *ts, struct neighbour *n)
 {
     const struct channel *c = channel_of(ts, n);
-    struct parcel *first = NULL;
-    size_t len = 0;
-    uint32_t count = 0;
-    if (c && !n->sent) {
-        n->sent_number = c->confirmed;
-        n->flying = 0;
-        first = c->first;
-    } else if (c) {
-        first = n->sent->next;
-    }
-    for (struct parcel *p = first; may_leave(ts, n, p, len); p = p->next, count++) {
-        len += varint_len(p->len) + p->len;
-        n->flying += p->len;
-    }
-    if (!count && !n->tell && (!c || c->held == n->told))
+    struct load load = load_of(ts, n);
+    bool waiting = c && (c->sealed > n->sent_number || c->held != n->told);
+    bool sayable = load.count || n->tell || (c && c->held != n->told);
+    if (waiting && !n->tell && load.haste <= (ts->calm ? HASTE_VALUE : HASTE_ANSWER) && gathers(ts, n))
         return false;
-    struct ts_effect *fx = message(ts, n);
-    if (count) {
-        put_parcels(ts, n, first, len, count);
-    } else {
-        put_varint(&ts->out->data, 0);
-        put_varint(&ts->out->data, 0);
-    }
-    message_end(ts, fx);
-    return true;
+    if (sayable)
+        say(ts, n, &load, NULL);
+    return sayable;
+}
+
+static void neighbour_send(struct ts *ts, struct neighbour *n)
+{
+    const struct channel *c = channel_of(ts, n);
+    if (c && !ts->calm && c->value_lsn > ts->awaited)
+        ts->awaited = c->value_lsn;
+    while (send_some(ts, n))
+        ;
+    uint64_t due = n->since_us ? n->since_us + ts->config.gather_us : NEVER;
+    if (due > ts->now_us && due < ts->gathered_us) /* otherwise it waits to be held */
+        ts->gathered_us = due;
 }
 
 void neighbours_send(struct ts *ts)
 {
-    if (!ts->stirred)
+    bool was_calm = ts->calm;
+    ts->calm = all_busy(ts);
+    if (!ts->stirred && ts->now_us < ts->gathered_us && (ts->calm || !was_calm))
         return;
     ts->stirred = false;
+    ts->gathered_us = NEVER;
     for (uint32_t i = 0; i < ts->neighbours; i++)
-        while (!ts->neighbour[i]->faulted && send_some(ts, ts->neighbour[i]))
-            ;
+        if (!ts->neighbour[i]->faulted)
+            neighbour_send(ts, ts->neighbour[i]);
 }
 
 /* ---- Receiving ---- */
@@ -327,7 +370,7 @@ static void on_note(struct ts *ts, struct neighbour *n, const struct note *note)
         steal_refused(ts, n);
         break;
     case NOTE_SOME:
-        steal_invited(ts, n);
+        steal_invited(n);
         break;
     case NOTE_BOUND:
         bound_heard(ts, note);

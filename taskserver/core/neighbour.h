@@ -19,13 +19,15 @@ struct neighbour {
     uint32_t looked;
     uint64_t told;       /* what was confirmed last */
     bool tell;           /* confirm again, whether there is news or not */
+    uint64_t since_us;   /* there is something to say that may wait for company; 0: nothing */
     bool faulted;        /* nothing it says is listened to before it connects again */
     struct parcel *sent; /* the last that was sent and is not confirmed; NULL: none */
     uint64_t sent_number;
     size_t flying; /* bytes of parcels sent and not confirmed */
     struct hunger hunger;
-    bool tried; /* asked for work in this round */
-    bool rich;  /* it has more than it needs, as far as is known */
+    uint64_t quiet_us;   /* it is not asked for work before, unless it says SOME */
+    uint64_t refused_us; /* how long it was not to be asked after its last NONE; 0: since then it gave */
+    bool rich;           /* it has more than it needs, as far as is known */
 };
 
 enum note_kind {

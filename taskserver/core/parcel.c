@@ -12,6 +12,12 @@ void put_parcel_head(struct buf *b, const struct parcel_head *h)
     put_varint(b, h->commits);
 }
 
+enum haste parcel_haste(struct bytes parcel)
+{
+    uint8_t kind = parcel.len ? parcel.data[0] : 0;
+    return kind == PARCEL_DRAINED ? HASTE_ANSWER : kind == PARCEL_SLOT ? HASTE_VALUE : HASTE_NOW;
+}
+
 static void head_get(struct reader *r, struct parcel_head *h)
 {
     h->kind = get_u8(r);

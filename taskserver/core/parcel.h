@@ -69,6 +69,7 @@ void put_parcel_head(struct buf *b, const struct parcel_head *h);
 void put_far_addr(struct buf *b, const struct far_addr *a);
 bool far_addr_get(struct reader *r, struct far_addr *a);
 struct id parcel_shard(const struct parcel_view *v, uint32_t place); /* of the table */
+enum haste parcel_haste(struct bytes parcel);
 /* Reads a parcel and checks it whole, so that it can be applied to any state. */
 bool parcel_get(struct bytes parcel, struct parcel_view *v);
 /* Walks the tasks of a MOVE: start with a reader on v->tasks. */

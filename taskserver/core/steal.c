@@ -1,16 +1,17 @@
 /* Stealing work from other shards, and being stolen from. */
 #include "taskserver/core/core.h"
 
-#define ASK_A_THREAD     8u /* tasks asked for, for each thread that lacks work */
-#define ASK_MAX          4096u
-#define AHEAD_US         2000u /* who is idle within that, or two round trips, is asked for while there is time */
-#define ROUND_GAP_US     1000u /* between two rounds in which nobody had anything */
-#define ROUND_GAP_MAX_US 1000000u
-#define PATIENCE_US      1000000u /* an answer may wait for the log to be held */
-#define KEEP_US          50000u   /* tasks are not given back sooner to the one they came from */
-#define HUNGER_US        100000u
-#define SOME_EVERY_US    2000u
-#define EXPECT_US        100000u /* who was told comes for it within that, and two round trips */
+#define ASK_A_THREAD   8u       /* tasks asked for, for each thread that lacks work, if not more */
+#define BRIEF_NS       2000000u /* of work: a gift that was less has cost more than it brought */
+#define PAUSE_US       1000u    /* after one: nobody is asked for so long, and longer after the next */
+#define PAUSE_MAX_US   32000u
+#define ASK_MAX        4096u
+#define REFUSED_US     100000u /* who had nothing is not asked again sooner: it says when there is something */
+#define REFUSED_MAX_US 1000000u
+#define PATIENCE_US    1000000u /* an answer may wait for the log to be held */
+#define KEEP_US        50000u   /* tasks are not given back sooner to the one they came from */
+#define SOME_EVERY_US  2000u
+#define EXPECT_US      20000u /* who was told comes for it within that, and two round trips */
 
 static void steal_due(struct ts *ts, uint64_t due_us)
 {
@@ -21,7 +22,7 @@ void steal_init(struct ts *ts)
 {
     struct id shard = ts->config.shard;
     ts->steal = (struct steal){
-        .chance = hash64(&shard, sizeof shard, ts->config.seed), .gap_us = ROUND_GAP_US, .due_us = NEVER};
+        .chance = hash64(&shard, sizeof shard, ts->config.seed), .ask = ASK_A_THREAD, .due_us = NEVER};
 }
 
 /* ---- Whom to ask ---- */
@@ -44,15 +45,16 @@ static uint64_t draw(struct ts *ts, uint64_t below)
     return *s % below;
 }
 
-/* Of those known to have more than they need, or of those not yet tried. In a network of many shards a search
- * by chance alone takes a round trip a shard. */
+/* Of those known to have more than they need, or of those not refused lately. In a network of many shards a
+ * search by chance alone takes a round trip a shard. */
 static struct neighbour *whom(struct ts *ts, bool rich)
 {
     struct neighbour *best = NULL;
     uint64_t equals = 0;
     for (uint32_t i = 0; i < ts->neighbours; i++) {
         struct neighbour *n = ts->neighbour[i];
-        if (n->faulted || (rich ? !n->rich : n->tried) || (best && rank(ts, n) > rank(ts, best)))
+        if (n->faulted || (rich ? !n->rich : ts->now_us < n->quiet_us) ||
+            (best && rank(ts, n) > rank(ts, best)))
             continue;
         equals = best && rank(ts, n) == rank(ts, best) ? equals + 1 : 1;
         if (draw(ts, equals) == 0)
@@ -61,10 +63,16 @@ static struct neighbour *whom(struct ts *ts, bool rich)
     return best;
 }
 
-static void new_round(struct ts *ts)
+/* When the next of them may be asked. */
+static uint64_t quiet_us(const struct ts *ts)
 {
-    for (uint32_t i = 0; i < ts->neighbours; i++)
-        ts->neighbour[i]->tried = false;
+    uint64_t first = NEVER;
+    for (uint32_t i = 0; i < ts->neighbours; i++) {
+        const struct neighbour *n = ts->neighbour[i];
+        if (!n->faulted && n->quiet_us < first)
+            first = n->quiet_us;
+    }
+    return first;
 }
 
 /* ---- Asking ---- */
@@ -76,25 +84,24 @@ static uint32_t least(uint32_t a, uint32_t b)
 
 static void want_list(struct want *w, const struct link *served, uint64_t within_us)
 {
-    for (const struct link *l = served->next; l != served && w->tasks < ASK_MAX; l = l->next) {
+    for (const struct link *l = served->next; l != served && w->threads < ASK_MAX; l = l->next) {
         const struct producer *p = list_item(l, const struct producer, served);
         if (producer_idle_within(p, within_us))
-            w->tasks += ASK_A_THREAD * least(p->threads, ASK_MAX);
+            w->threads += least(p->threads, ASK_MAX);
     }
 }
 
 static void want_arch(struct want *w, const struct arch *arch, uint64_t within_us)
 {
-    uint32_t before = w->tasks;
+    uint32_t before = w->threads;
     want_list(w, &arch->idle, within_us);
     if (within_us)
         want_list(w, &arch->hungry, within_us);
-    if (w->tasks > before && w->arches < WANT_ARCHES_MAX)
+    if (w->threads > before && w->arches < WANT_ARCHES_MAX)
         memcpy(w->arch[w->arches++], arch->name, sizeof arch->name);
 }
 
-/* What the idle threads here could do with, and those that will be idle within that time; nothing while
- * memory is short. */
+/* The threads here that are idle, and those that will be within that time; none while memory is short. */
 static struct want wanted(const struct ts *ts, uint64_t within_us)
 {
     struct want w = {0};
@@ -102,7 +109,7 @@ static struct want wanted(const struct ts *ts, uint64_t within_us)
         return w;
     for (uint32_t i = 0; i < ts->arches; i++)
         want_arch(&w, ts->arch[i], within_us);
-    w.tasks = least(w.tasks, ASK_MAX);
+    w.threads = least(w.threads, ASK_MAX);
     return w;
 }
 
@@ -111,30 +118,50 @@ static uint64_t ahead_us(const struct neighbour *n)
     return 2 * n->rtt_us > AHEAD_US ? 2 * n->rtt_us : AHEAD_US;
 }
 
-static void round_over(struct ts *ts)
-{
-    struct steal *s = &ts->steal;
-    new_round(ts);
-    s->next_us = ts->now_us + s->gap_us;
-    s->gap_us = s->gap_us * 2 < ROUND_GAP_MAX_US ? s->gap_us * 2 : ROUND_GAP_MAX_US;
-    s->due_us = s->next_us;
-}
-
 static void ask(struct ts *ts, struct neighbour *n, const struct want *want)
 {
     struct steal *s = &ts->steal;
-    n->tried = true;
     s->asked = n;
     s->asked_tasks = want->tasks;
     s->patience_us = s->due_us = ts->now_us + PATIENCE_US + 2 * n->rtt_us;
     neighbour_note(ts, n, &(struct note){.kind = NOTE_WANT, .want = *want});
 }
 
-void steal_refused(struct ts *ts, struct neighbour *n)
+/* What the last gift came to is seen when there is hunger again: the work that was done since. After one that
+ * was hardly worth its messages more is asked for at a time, if there was more; if not, work is so scarce and
+ * so fine that nobody is asked for a while. */
+static void judge_gift(struct ts *ts)
 {
-    n->rich = false;
+    struct steal *s = &ts->steal;
+    bool brief = s->worked_ns < BRIEF_NS;
+    if (s->gift == GIFT_JUDGED)
+        return;
+    if (brief && s->gift == GIFT_ALL) {
+        s->ask = least(2 * s->ask, ASK_MAX);
+    } else if (brief) {
+        s->pause_us = s->pause_us ? s->pause_us * 2 : PAUSE_US;
+        s->pause_us = s->pause_us < PAUSE_MAX_US ? s->pause_us : PAUSE_MAX_US;
+        s->resume_us = ts->now_us + s->pause_us;
+    } else {
+        s->pause_us = 0;
+        s->ask = s->ask / 2 > ASK_A_THREAD ? s->ask / 2 : ASK_A_THREAD;
+    }
+    s->gift = GIFT_JUDGED;
+}
+
+static void answered(struct ts *ts, struct neighbour *n)
+{
     if (ts->steal.asked == n)
         ts->steal.asked = NULL;
+}
+
+void steal_refused(struct ts *ts, struct neighbour *n)
+{
+    answered(ts, n);
+    n->rich = false;
+    n->refused_us = 2 * n->refused_us < REFUSED_MAX_US ? 2 * n->refused_us : REFUSED_MAX_US;
+    n->refused_us = n->refused_us > REFUSED_US ? n->refused_us : REFUSED_US;
+    n->quiet_us = ts->now_us + n->refused_us;
 }
 
 /* A thread that is idle asks all the others in turn. While there is something to do for a while yet, only
@@ -153,42 +180,34 @@ static void steal_seek(struct ts *ts)
     struct neighbour *n = whom(ts, true);
     if (!n && ts->nready)
         return;
-    if (!n && ts->now_us < s->next_us) {
-        s->due_us = s->next_us;
-        return;
-    }
     struct want want = wanted(ts, n ? ahead_us(n) : 0);
-    if (!want.tasks)
+    if (!want.threads)
         return;
-    n = n ? n : whom(ts, false);
-    if (n)
+    judge_gift(ts);
+    want.tasks = least(want.threads * s->ask, ASK_MAX);
+    bool pauses = ts->now_us < s->resume_us;
+    n = n || pauses ? n : whom(ts, false);
+    if (n && !pauses)
         ask(ts, n, &want);
     else
-        round_over(ts);
+        s->due_us = pauses ? s->resume_us : quiet_us(ts);
 }
 
-void steal_invited(struct ts *ts, struct neighbour *n)
+void steal_invited(struct neighbour *n)
 {
-    n->tried = false;
+    n->refused_us = n->quiet_us = 0;
     n->rich = true;
-    ts->steal.next_us = 0;
-    ts->steal.gap_us = ROUND_GAP_US;
 }
 
 /* One that gave all that it was asked for may have more. */
 void steal_given(struct ts *ts, struct neighbour *n, uint64_t tasks)
 {
     bool all = ts->steal.asked == n && tasks >= ts->steal.asked_tasks;
-    steal_refused(ts, n);
-    steal_invited(ts, n);
+    answered(ts, n);
+    steal_invited(n);
     n->rich = all;
-    new_round(ts);
-}
-
-void steal_found(struct ts *ts, struct neighbour *n)
-{
-    steal_invited(ts, n);
-    n->rich = false;
+    ts->steal.gift = all ? GIFT_ALL : GIFT_SOME;
+    ts->steal.worked_ns = 0;
 }
 
 /* Whether it waits to hear of work. */
@@ -201,7 +220,7 @@ static void hunger_open(struct ts *ts, struct neighbour *n, bool open)
 /* With the last one goes what was due: nobody is left to do it for. */
 void steal_lost(struct ts *ts, struct neighbour *n)
 {
-    steal_refused(ts, n);
+    answered(ts, n);
     hunger_open(ts, n, false);
     ts->steal.due_us = NEVER;
 }
@@ -249,43 +268,49 @@ void steal_asked(struct ts *ts, struct neighbour *n, const struct want *want)
 {
     struct job *job = want->tasks && channel_room(ts, 1) ? gift_job(ts, n, want) : NULL;
     hunger_open(ts, n, false);
-    n->hunger.until_us = n->hunger.expected_us = 0;
+    n->hunger.expected_us = 0;
     if (job && move_tasks(ts, job, n->shard, gift(ts, job, n, want)))
         return;
     n->hunger.want = *want;
     hunger_open(ts, n, want->tasks > 0);
-    n->hunger.until_us = ts->now_us + HUNGER_US;
     neighbour_note(ts, n, &(struct note){.kind = NOTE_NONE});
-}
-
-static uint32_t want_threads(const struct want *want)
-{
-    return (want->tasks + ASK_A_THREAD - 1) / ASK_A_THREAD;
 }
 
 uint32_t steal_hunger(const struct ts *ts)
 {
     uint32_t threads = 0;
-    for (uint32_t i = 0; i < ts->neighbours; i++) {
-        const struct hunger *h = &ts->neighbour[i]->hunger;
-        if (h->until_us > ts->now_us)
-            threads += want_threads(&h->want);
-    }
+    for (uint32_t i = 0; ts->steal.open && i < ts->neighbours; i++)
+        if (ts->neighbour[i]->hunger.open)
+            threads += ts->neighbour[i]->hunger.want.threads;
     return threads;
 }
 
-/* Threads of those that were told of work and have not come for it yet. */
+/* Those that were told of work and have not come for it yet. */
+static bool is_expected(const struct ts *ts, const struct neighbour *n)
+{
+    return n->hunger.expected_us > ts->now_us;
+}
+
 static uint64_t expected_threads(struct ts *ts)
 {
     uint64_t threads = 0;
     for (uint32_t i = 0; i < ts->neighbours; i++) {
-        const struct hunger *h = &ts->neighbour[i]->hunger;
-        if (h->expected_us <= ts->now_us)
+        const struct neighbour *n = ts->neighbour[i];
+        if (!is_expected(ts, n))
             continue;
-        threads += want_threads(&h->want);
-        steal_due(ts, h->expected_us);
+        threads += n->hunger.want.threads;
+        steal_due(ts, n->hunger.expected_us);
     }
     return threads;
+}
+
+uint64_t steal_reserve(const struct ts *ts)
+{
+    uint64_t tasks = 0;
+    for (uint32_t i = 0; i < ts->neighbours; i++)
+        if (ts->neighbour[i]->hunger.open || is_expected(ts, ts->neighbour[i]))
+            tasks += ts->neighbour[i]->hunger.want.tasks;
+    return tasks;
 }
 
 /* Says SOME; false when that was said just now. */
@@ -315,11 +340,11 @@ static void steal_invite(struct ts *ts)
         struct neighbour *n = ts->neighbour[i];
         if (!n->hunger.open || !gift_job(ts, n, &n->hunger.want))
             continue;
-        if (threads && threads + want_threads(&n->hunger.want) > spare)
+        if (threads && threads + n->hunger.want.threads > spare)
             return;
         if (!invite(ts, n))
             continue;
-        threads += want_threads(&n->hunger.want);
+        threads += n->hunger.want.threads;
         ts->steal.turn = i + 1;
     }
 }

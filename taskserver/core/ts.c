@@ -12,7 +12,7 @@ struct ts *ts_new(const struct ts_config *config)
         abort();
     ts->config = *config;
     ts->out = &ts->quiet;
-    ts->eager_us = ts->signal_us = NEVER;
+    ts->eager_us = ts->signal_us = ts->gathered_us = NEVER;
     list_init(&ts->granting);
     list_init(&ts->improved);
     steal_init(ts);
@@ -131,6 +131,7 @@ uint64_t ts_due(const struct ts *ts)
     due = ts->eager_us < due ? ts->eager_us : due;
     due = ts->signal_us < due ? ts->signal_us : due;
     due = ts->steal.due_us < due ? ts->steal.due_us : due;
+    due = ts->gathered_us < due ? ts->gathered_us : due;
     return ts->again || ts->recheck ? ts->now_us : due;
 }
 

@@ -31,10 +31,13 @@ enum ts_steal {
     TS_STEAL_LATENCY, /* the nearest first: round trips up to 10, 100, 250 ms and above; any within a group */
 };
 
+#define TS_GATHER_US 10000u
+
 struct ts_config {
     uint64_t memory_max;    /* bytes for jobs, tasks and results together; 0: no limit */
     uint64_t seed;          /* of whatever is to look random */
     uint64_t result_ttl_us; /* how long an unfetched result is kept; 0: until it is forgotten */
+    uint64_t gather_us;     /* what nobody waits for goes to other shards together, and at most so late */
     uint32_t budget_max_us; /* longest collapse budget given with a grant */
     uint32_t jobs_max;      /* 0: no limit */
     struct id shard;        /* this one; zero: there are no others */

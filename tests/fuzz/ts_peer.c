@@ -325,6 +325,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .steal = TS_STEAL_LATENCY,
                                .result_ttl_us = 1000000,
                                .budget_max_us = 10000,
+                               .gather_us = size & 2 ? 1000 : 0,
                                .collapse = size & 1};
     struct fuzz f = {.in = reader_of(bytes_of(data, size)), .ts = ts_new(&config), .now = 1, .next = {1, 1}};
     connect(&f, 0);

@@ -89,7 +89,8 @@ static void shard_plan(struct world *w, uint32_t at)
                                    .shard = shard_name(at),
                                    .steal = one_in(w, 2) ? TS_STEAL_LATENCY : TS_STEAL_RANDOM,
                                    .collapse = one_in(w, 2),
-                                   .budget_max_us = 5000};
+                                   .budget_max_us = 5000,
+                                   .gather_us = one_in(w, 3) ? 0 : chance(w, 5000)};
     if (at == 0 && one_in(w, 4))
         s->config.steal = TS_STEAL_NONE;
     s->ts = ts_new(&s->config);

@@ -421,7 +421,8 @@ static void world_until(struct world *w, uint64_t until_us)
 static void shards_open(struct world *w)
 {
     for (uint32_t i = 0; i < w->shards; i++) {
-        struct ts_config config = {.seed = 1, .shard = shard_name(i), .steal = TS_STEAL_LATENCY};
+        struct ts_config config = {
+            .seed = 1, .shard = shard_name(i), .steal = TS_STEAL_LATENCY, .gather_us = TS_GATHER_US};
         w->shard[i].ts = ts_new(&config);
     }
     for (uint32_t a = 0; a < w->shards; a++)

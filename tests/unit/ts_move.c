@@ -1,6 +1,8 @@
 /* Work that moves between shards: two and three cores, connected in memory. */
 #include "tests/unit/ts_net.h"
 
+enum { PAUSE_US = 1000, REFUSED_US = 100000 }; /* of steal.c */
+
 /* ---- Moving, and values back ---- */
 
 static void a_neighbour_helps(void **state)
@@ -338,6 +340,8 @@ static void an_id_may_be_used_again(void **state)
     rig_submit(&net.r[0], 1);
     net_up(0, 1);
     net_settle();
+    net_tick(PAUSE_US); /* what it got first came to nothing */
+    net_settle();
     struct grant g = next_grant(1, &data);
     body_set_i64(&body, HOME, 8);
     rig_commit(&net.r[1], 1, &g, &body);
@@ -506,7 +510,7 @@ static void the_nearest_is_asked_first(void **state)
     net_close();
 }
 
-/* Nobody has anything: the gaps between rounds grow, and one who gets something says so. */
+/* Nobody has anything: the gaps between two questions grow, and one who gets something says so. */
 static void the_idle_ask_ever_more_seldom(void **state)
 {
     (void)state;
@@ -524,6 +528,193 @@ static void the_idle_ask_ever_more_seldom(void **state)
     rig_submit(&net.r[0], 1);
     net_settle();
     assert_int_equal(rig_info(&net.r[1], 1).granted, 1); /* without any time having passed */
+    net_close();
+}
+
+/* Who said NONE is not asked again for a while: it would say SOME. */
+static void who_has_nothing_is_left_alone(void **state)
+{
+    (void)state;
+    net_open(2, TS_STEAL_RANDOM);
+    net_mesh();
+    rig_join(&net.r[1], 1, 1);
+    assert_int_equal(asked(1, 0), 1);
+    net_settle();
+    rig_left(&net.r[1], 1);
+    rig_join(&net.r[1], 1, 1);
+    assert_int_equal(asked(1, 0), 0);
+    net_tick(REFUSED_US - 1);
+    assert_int_equal(asked(1, 0), 0);
+    net_tick(1);
+    assert_int_equal(asked(1, 0), 1);
+    net_settle();
+    net_close();
+}
+
+/* Shard 0 has `children` tasks ready, and shard 1 its first gift of them. */
+static void first_gift(uint32_t children)
+{
+    struct buf data = {0}, body = {0};
+    struct grant g;
+    net_open(2, TS_STEAL_RANDOM);
+    rig_join(&net.r[0], 1, 1);
+    rig_submit(&net.r[0], 1);
+    assert_true(net_take(0, &g, &data));
+    body_fan(&body, SUM_I64, children);
+    rig_commit(&net.r[0], 1, &g, &body);
+    net_mesh();
+    rig_join(&net.r[1], 1, 1);
+    net_settle();
+    buf_free(&data);
+}
+
+/* Runs all that shard 1 has; every task took so long. */
+static void run_gift(uint64_t elapsed_ns)
+{
+    struct grant g;
+    struct buf data = {0}, body = {0};
+    while (net_take(1, &g, &data)) {
+        body_set_i64(&body, HOME, 1);
+        rig_commit_after(&net.r[1], 1, &g, COMMIT_DONE, buf_bytes(&body), elapsed_ns);
+        buf_clear(&body);
+        buf_free(&data);
+        data = (struct buf){0};
+    }
+    buf_free(&body);
+}
+
+/* Where there is plenty, a gift that is soon done makes the next one bigger; one that lasts, smaller again.
+ */
+static void a_gift_is_to_last(void **state)
+{
+    (void)state;
+    first_gift(200);
+    assert_int_equal(net_taken(1), 8);
+    run_gift(1000);
+    net_settle();
+    assert_int_equal(net_taken(1), 8 + 16);
+    run_gift(1000);
+    net_settle();
+    assert_int_equal(net_taken(1), 8 + 16 + 32);
+    run_gift(1000000);
+    net_settle();
+    assert_int_equal(net_taken(1), 8 + 16 + 32 + 16);
+    net_close();
+}
+
+/* Where work is scarce and soon done, it is left to those who have it, ever longer. */
+static void what_is_not_worth_it_is_left_alone(void **state)
+{
+    (void)state;
+    first_gift(5);
+    for (uint64_t pause_us = PAUSE_US, taken = net_taken(1); pause_us <= 2 * PAUSE_US; pause_us *= 2) {
+        run_gift(1000);
+        net_settle();
+        assert_int_equal(net_taken(1), taken);
+        net_tick(pause_us - 1);
+        net_settle();
+        assert_int_equal(net_taken(1), taken);
+        net_tick(1);
+        net_settle();
+        assert_true(net_taken(1) > taken);
+        taken = net_taken(1);
+    }
+    net_close();
+}
+
+/* Idle threads elsewhere come before those here that have something to do. */
+static void what_others_wait_for_is_not_prefetched(void **state)
+{
+    enum { CHILDREN = 40 };
+    struct buf data = {0}, body = {0};
+    struct grant g;
+    (void)state;
+    net_open(2, TS_STEAL_RANDOM);
+    net_mesh();
+    rig_join(&net.r[0], 1, 64);
+    rig_submit(&net.r[0], 1);
+    assert_true(net_take(0, &g, &data));
+    rig_join(&net.r[1], 1, 1);
+    net_settle();
+    body_fan(&body, SUM_I64, CHILDREN);
+    rig_commit_after(&net.r[0], 1, &g, COMMIT_DONE, buf_bytes(&body), 2000000);
+    buf_free(&body);
+    assert_int_equal(rig_info(&net.r[0], 1).ready, 8);
+    net_settle();
+    assert_int_equal(net_taken(1), 4);
+    assert_int_equal(rig_info(&net.r[0], 1).ready, 0);
+    buf_free(&data);
+    net_close();
+}
+
+/* ---- Gathering ---- */
+
+#define GATHER 5000u
+
+static size_t said_to(int i, int whom)
+{
+    size_t n = 0;
+    for (size_t k = net.head; k < net.tail; k++)
+        n += net.queue[k % NET_QUEUE].from == i && net.queue[k % NET_QUEUE].to == whom;
+    return n;
+}
+
+/* An answer and a confirmation make nothing run: they go late and together. */
+static void answers_are_gathered(void **state)
+{
+    struct buf data = {0}, body = {0};
+    struct grant g;
+    (void)state;
+    net_gather_us = GATHER;
+    g = far_root(&data);
+    net_gather_us = 0;
+    body_set_i64(&body, HOME, 3);
+    rig_commit(&net.r[1], 1, &g, &body);
+    assert_int_equal(said_to(1, 0), 1); /* nothing is left there: the value goes at once */
+    buf_free(&data);
+    net_settle();
+    assert_int_equal(rig_result(&net.r[0], 1).as.i64, 3);
+    net_tick(GATHER - 1);
+    assert_int_equal(said_to(0, 1), 0);
+    net_tick(1);
+    net_settle();
+    assert_int_equal(net_unconfirmed(), 0);
+    net_close();
+}
+
+/* A value goes with the next ones while everybody has work, and at once when there is nothing left to do. */
+static void values_are_gathered_while_all_are_busy(void **state)
+{
+    struct buf data = {0}, body = {0};
+    struct grant g;
+    (void)state;
+    net_gather_us = GATHER;
+    first_gift(200);
+    net_gather_us = 0;
+    net_tick(GATHER);
+    net_settle();
+    for (int i = 0; i < 2; i++) {
+        assert_true(net_take(1, &g, &data));
+        body_set_i64(&body, HOME, 1);
+        rig_commit(&net.r[1], 1, &g, &body);
+        buf_free(&data);
+        data = (struct buf){0};
+        assert_int_equal(said_to(1, 0), 0);
+    }
+    net_tick(GATHER);
+    assert_int_equal(said_to(1, 0), 1);
+    net_settle();
+    net_tick(GATHER);
+    net_settle();
+    assert_int_equal(rig_info(&net.r[1], 1).away, 0);
+    assert_true(net_take(1, &g, &data));
+    body_set_i64(&body, HOME, 1);
+    rig_commit(&net.r[1], 1, &g, &body);
+    assert_int_equal(said_to(1, 0), 0);
+    buf_free(&data);
+    rig_left(&net.r[1], 1);
+    assert_int_equal(said_to(1, 0), 1); /* nobody is busy here any more */
+    net_settle();
     net_close();
 }
 
@@ -678,6 +869,12 @@ int main(void)
         cmocka_unit_test(a_crash_at_every_record),
         cmocka_unit_test(the_nearest_is_asked_first),
         cmocka_unit_test(the_idle_ask_ever_more_seldom),
+        cmocka_unit_test(who_has_nothing_is_left_alone),
+        cmocka_unit_test(a_gift_is_to_last),
+        cmocka_unit_test(what_is_not_worth_it_is_left_alone),
+        cmocka_unit_test(what_others_wait_for_is_not_prefetched),
+        cmocka_unit_test(answers_are_gathered),
+        cmocka_unit_test(values_are_gathered_while_all_are_busy),
         cmocka_unit_test(no_ball_is_played),
         cmocka_unit_test(plenty_goes_back_at_once),
         cmocka_unit_test(hunger_elsewhere_is_signalled),

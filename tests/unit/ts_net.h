@@ -59,11 +59,15 @@ static inline void net_seen(struct rig *r)
     }
 }
 
+static uint64_t net_gather_us; /* of the shards that net_open makes */
+
 static inline void net_open(int n, enum ts_steal steal)
 {
     net = (struct net){.n = n};
     for (int i = 0; i < n; i++) {
-        rig_open(&net.r[i], (struct ts_config){.shard = net_shard(i), .steal = steal, .seed = 1});
+        rig_open(
+            &net.r[i],
+            (struct ts_config){.shard = net_shard(i), .steal = steal, .seed = 1, .gather_us = net_gather_us});
         net.r[i].seen = net_seen;
     }
 }
