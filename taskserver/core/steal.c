@@ -1,10 +1,10 @@
 /* Stealing work from other shards, and being stolen from. */
 #include "taskserver/core/core.h"
 
-#define ASK_A_THREAD   8u       /* tasks asked for, for each thread that lacks work, if not more */
-#define BRIEF_NS       2000000u /* of work: a gift that was less has cost more than it brought */
+#define ASK_A_THREAD   16u      /* tasks asked for, for each thread that lacks work, if not more */
+#define BRIEF_NS       1000000u /* of work: a gift that was less has cost more than it brought */
 #define PAUSE_US       1000u    /* after one: nobody is asked for so long, and longer after the next */
-#define PAUSE_MAX_US   32000u
+#define PAUSE_MAX_US   16000u
 #define ASK_MAX        4096u
 #define REFUSED_US     100000u /* who had nothing is not asked again sooner: it says when there is something */
 #define REFUSED_MAX_US 1000000u

@@ -261,7 +261,7 @@ def two_pairs_share(x):
     with x.pairs(pairs=2, homes=homes) as spread, x.pairs(homes=(0, 0, 0, 0)) as ideal:
         for net in (spread, ideal):
             net.job(uts, "nodes", f"str:{tree}")
-        for _ in range(2 * TIMES):
+        for _ in range(4 * TIMES):
             before = _executed(spread)
             [a] = spread.job(uts, "nodes", f"str:{tree}")
             here, there = (now - then for now, then in zip(_executed(spread), before))

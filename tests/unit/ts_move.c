@@ -588,17 +588,17 @@ static void run_gift(uint64_t elapsed_ns)
 static void a_gift_is_to_last(void **state)
 {
     (void)state;
-    first_gift(200);
-    assert_int_equal(net_taken(1), 8);
+    first_gift(400);
+    assert_int_equal(net_taken(1), 16);
     run_gift(1000);
     net_settle();
-    assert_int_equal(net_taken(1), 8 + 16);
+    assert_int_equal(net_taken(1), 16 + 32);
     run_gift(1000);
     net_settle();
-    assert_int_equal(net_taken(1), 8 + 16 + 32);
+    assert_int_equal(net_taken(1), 16 + 32 + 64);
     run_gift(1000000);
     net_settle();
-    assert_int_equal(net_taken(1), 8 + 16 + 32 + 16);
+    assert_int_equal(net_taken(1), 16 + 32 + 64 + 32);
     net_close();
 }
 
@@ -639,9 +639,9 @@ static void what_others_wait_for_is_not_prefetched(void **state)
     body_fan(&body, SUM_I64, CHILDREN);
     rig_commit_after(&net.r[0], 1, &g, COMMIT_DONE, buf_bytes(&body), 2000000);
     buf_free(&body);
-    assert_int_equal(rig_info(&net.r[0], 1).ready, 8);
+    assert_int_equal(rig_info(&net.r[0], 1).ready, 16);
     net_settle();
-    assert_int_equal(net_taken(1), 4);
+    assert_int_equal(net_taken(1), 8);
     assert_int_equal(rig_info(&net.r[0], 1).ready, 0);
     buf_free(&data);
     net_close();
