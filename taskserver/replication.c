@@ -10,8 +10,6 @@
 #include "base/must.h"
 #include "taskserver/server.h"
 
-enum { EXPECT_AHEAD = 8 };
-
 /* ---- To the others ---- */
 
 static void fx_send(struct shard *s, const struct replica_effects *all, const struct replica_effect *fx)
@@ -254,13 +252,6 @@ static void fx_role(struct shard *s, const struct replica_effects *all, const st
                  : "");
 }
 
-/* A backup's time goes into waiting for the memory of tasks that have ended: it is asked for early. */
-static void expect(const struct shard *s, const struct replica_effects *all, size_t i, bool near)
-{
-    if (i < all->n && all->fx[i].kind == REPLICA_FX_APPLY)
-        ts_expect(s->ts, replica_effect_data(all, &all->fx[i]), near);
-}
-
 void shard_replica(struct shard *s, struct replica_event *event)
 {
     static void (*const effect[])(struct shard *, const struct replica_effects *,
@@ -276,11 +267,8 @@ void shard_replica(struct shard *s, struct replica_event *event)
     s->replica_fx = (struct replica_effects){0};
     event->now_us = clock_us();
     replica_step(s->replica, event, &fx);
-    for (size_t i = 0; i < fx.n; i++) {
-        expect(s, &fx, i + 2 * EXPECT_AHEAD, false);
-        expect(s, &fx, i + EXPECT_AHEAD, true);
+    for (size_t i = 0; i < fx.n; i++)
         effect[fx.fx[i].kind](s, &fx, &fx.fx[i]);
-    }
     replica_effects_free(&s->replica_fx);
     s->replica_fx = fx;
 }

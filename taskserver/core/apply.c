@@ -148,32 +148,59 @@ static void apply_ops(const struct applying *a, struct bytes body, bool sets)
     }
 }
 
-static void apply_commit(struct ts *ts, const struct record *r)
+static void apply_commit(struct ts *ts, struct job *job, const struct done *d, uint64_t now_us)
 {
-    struct job *job = job_find(ts, r->job);
-    struct applying a = {ts, job, task_find(job, r->task)};
+    struct applying a = {ts, job, task_find(job, d->task)};
     const struct checked *c = &ts->checked;
     job->commits++;
-    job->executed += r->executed;
-    job->busy_ns += r->elapsed_ns;
+    job->executed += d->executed;
+    job->busy_ns += d->elapsed_ns;
     if (c->tasks || c->bounds)
-        apply_ops(&a, r->body, false);
+        apply_ops(&a, d->body, false);
     if (c->sets)
-        apply_ops(&a, r->body, true);
+        apply_ops(&a, d->body, true);
     if (job->state == TS_JOB_RUNNING && LAW(3))
         task_remove(ts, a.by);
     fire_all(ts, job);
     if (job->state != TS_JOB_RUNNING)
-        job_clear(ts, job, r->now_us);
+        job_clear(ts, job, now_us);
     else if (job->parent)
         move_settle(ts, job);
 }
 
-static bool commit_fits(struct ts *ts, const struct record *r)
+static bool commit_fits(struct ts *ts, struct job *job, const struct done *d)
+{
+    struct task *t = job->state == TS_JOB_RUNNING ? task_find(job, d->task) : NULL;
+    return t && t->state != TASK_WAITING && !commit_check(ts, job, t, d->body) && !ts->checked.failed;
+}
+
+/* Reads some commits, and fetches what they will touch (look_ahead in commits.c). */
+static uint32_t read_ahead(const struct job *job, struct reader *in, struct done d[LOOKAHEAD])
+{
+    uint32_t n = 0;
+    for (; n < LOOKAHEAD && reader_more(in) && done_get(in, &d[n]); n++)
+        table_expect(&job->tasks, d[n].task);
+    for (uint32_t i = 0; i < n; i++)
+        table_expect_entry(&job->tasks, d[i].task);
+    return n;
+}
+
+/* Each is checked against the state that those before it have left. */
+static bool replay_commits(struct ts *ts, const struct record *r)
 {
     struct job *job = job_find(ts, r->job);
-    struct task *t = job && job->state == TS_JOB_RUNNING ? task_find(job, r->task) : NULL;
-    return t && t->state != TASK_WAITING && !commit_check(ts, job, t, r->body) && !ts->checked.failed;
+    struct reader in = reader_of(r->body);
+    struct done d[LOOKAHEAD];
+    bool fits = job && reader_more(&in);
+    while (fits && reader_more(&in)) {
+        uint32_t n = read_ahead(job, &in, d);
+        for (uint32_t i = 0; i < n && fits; i++) {
+            fits = commit_fits(ts, job, &d[i]);
+            if (fits)
+                apply_commit(ts, job, &d[i], r->now_us);
+        }
+    }
+    return fits && !in.bad;
 }
 
 /* ---- Ended, forgotten ---- */
@@ -216,7 +243,6 @@ static const struct {
     bool (*fits)(struct ts *ts, const struct record *r);
 } table[] = {
     [RECORD_SUBMITTED] = {apply_submitted, submitted_fits},
-    [RECORD_COMMIT] = {apply_commit, commit_fits},
     [RECORD_ENDED] = {apply_ended, ended_fits},
     [RECORD_FORGOTTEN] = {apply_forgotten, forgotten_fits},
     [RECORD_JOB] = {restore_job, restore_job_fits},
@@ -236,20 +262,58 @@ void apply(struct ts *ts, const struct record *r)
     table[r->kind].apply(ts, r);
 }
 
-bool record_fits(struct ts *ts, const struct record *r)
+/* Numbers a record and begins it; its bytes are the caller's to add. */
+static struct ts_effect *log_begin(struct ts *ts, struct id job)
 {
-    return table[r->kind].fits(ts, r);
+    struct ts_effect *fx = fx_add(ts, TS_FX_LOG, 0);
+    fx->at = ts->out->log.len;
+    fx->lsn = ++ts->lsn;
+    fx->job = job;
+    return fx;
+}
+
+static void logged(struct ts *ts)
+{
+    if (!LAW(8))
+        client_held(ts, &(struct ts_event){.kind = TS_HELD, .u.lsn = ts->lsn});
 }
 
 void log_apply(struct ts *ts, const struct record *r)
 {
-    struct ts_effect *fx = fx_add(ts, TS_FX_LOG, 0);
-    ts->lsn++;
-    fx->lsn = ts->lsn;
-    fx->job = r->job;
-    record_put(&ts->out->data, r);
-    fx->len = ts->out->data.len - fx->at;
+    struct ts_effect *fx = log_begin(ts, r->job);
+    record_put(&ts->out->log, r);
+    fx->len = ts->out->log.len - fx->at;
     apply(ts, r);
-    if (!LAW(8))
-        client_held(ts, &(struct ts_event){.kind = TS_HELD, .u.lsn = ts->lsn});
+    logged(ts);
+}
+
+void log_apply_commit(struct ts *ts, struct job *job, const struct done *d)
+{
+    struct buf *log = &ts->out->log;
+    bool joins = ts->commits_lsn == ts->lsn && id_equal(ts->commits_job, job->entry.id);
+    if (!joins) {
+        ts->commits_fx = (uint32_t)(log_begin(ts, job->entry.id) - ts->out->fx);
+        ts->commits_job = job->entry.id;
+        record_put(log, &(struct record){.kind = RECORD_COMMIT, .now_us = ts->now_us, .job = job->entry.id});
+    }
+    done_put(log, d);
+    struct ts_effect *fx = &ts->out->fx[ts->commits_fx];
+    fx->len = log->len - fx->at;
+    ts->commits_lsn = fx->len < COMMITS_BYTES ? ts->lsn : 0;
+    apply_commit(ts, job, d, ts->now_us);
+    logged(ts);
+}
+
+bool record_replay(struct ts *ts, const struct record *r, uint64_t lsn)
+{
+    uint64_t before = ts->lsn;
+    bool commits = r->kind == RECORD_COMMIT;
+    if (!commits && !table[r->kind].fits(ts, r))
+        return false;
+    ts->lsn = lsn;
+    if (!commits)
+        apply(ts, r);
+    else if (!replay_commits(ts, r))
+        ts->lsn = before;
+    return ts->lsn == lsn;
 }

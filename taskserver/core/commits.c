@@ -4,7 +4,6 @@
 #define ELAPSED_MAX_NS ((uint64_t)1 << 50) /* 13 days: beyond it a clock is broken */
 #define EXECUTED_MAX   ((uint64_t)1 << 48)
 #define LONGEST_OF     64u /* commits after which a function's longest counts for a third */
-#define LOOKAHEAD      32u
 
 void job_fail(struct ts *ts, struct job *job, struct bytes reason)
 {
@@ -167,12 +166,9 @@ static void revoke_others(struct ts *ts, const struct task *t, const struct prod
 }
 
 /* Applies a checked commit; the job may be over after it. */
-static void commit_log(struct ts *ts, struct job *job, struct record *r)
+static void commit_log(struct ts *ts, struct job *job, const struct done *d)
 {
-    r->kind = RECORD_COMMIT;
-    r->now_us = ts->now_us;
-    r->job = job->entry.id;
-    log_apply(ts, r);
+    log_apply_commit(ts, job, d);
     if (job->state != TS_JOB_RUNNING)
         return;
     if (job->has_min || job->has_max)
@@ -207,19 +203,19 @@ static const char *commit_done(struct ts *ts, struct holder *h, const struct com
     }
     if (!make_room(ts, job, ts->checked.need))
         return NULL;
-    struct record r = {.task = c->task,
-                       .body = c->body,
-                       .elapsed_ns = c->elapsed_ns < ELAPSED_MAX_NS ? c->elapsed_ns : ELAPSED_MAX_NS,
-                       .executed = c->executed < EXECUTED_MAX ? c->executed : EXECUTED_MAX};
+    struct done d = {.task = c->task,
+                     .body = c->body,
+                     .elapsed_ns = c->elapsed_ns < ELAPSED_MAX_NS ? c->elapsed_ns : ELAPSED_MAX_NS,
+                     .executed = c->executed < EXECUTED_MAX ? c->executed : EXECUTED_MAX};
     p->commits++;
-    p->executed += r.executed;
-    p->busy_ns += r.elapsed_ns;
+    p->executed += d.executed;
+    p->busy_ns += d.elapsed_ns;
     p->hungry_gap_us = HUNGRY_GAP_MIN;
     revoke_others(ts, t, p);
-    learn(job, t->fn, r.elapsed_ns, r.executed);
-    share_charge(ts, job, (int64_t)r.elapsed_ns);
-    ts->steal.worked_ns += r.elapsed_ns;
-    commit_log(ts, job, &r);
+    learn(job, t->fn, d.elapsed_ns, d.executed);
+    share_charge(ts, job, (int64_t)d.elapsed_ns);
+    ts->steal.worked_ns += d.elapsed_ns;
+    commit_log(ts, job, &d);
     return NULL;
 }
 
@@ -276,9 +272,9 @@ bool task_prune(struct ts *ts, struct task *t)
         return false;
     struct buf body = {0};
     put_set(&body, (struct ref){.inherited = true}, cx_v_none(), (struct ref){0});
-    struct record r = {.task = t->entry.id, .body = buf_bytes(&body)};
-    must(!commit_check(ts, job, t, r.body));
-    commit_log(ts, job, &r);
+    struct done d = {.task = t->entry.id, .body = buf_bytes(&body)};
+    must(!commit_check(ts, job, t, d.body));
+    commit_log(ts, job, &d);
     buf_free(&body);
     return true;
 }

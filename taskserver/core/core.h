@@ -26,6 +26,8 @@
 #define NAMES_AHEAD       16u /* a commit's names are looked for in the table so many before their turn */
 #define SCRATCH_KEPT_MAX  (1u << 20)       /* bytes of a scratch buffer kept from step to step */
 #define TASK_BYTES_MAX    COMMIT_BYTES_MAX /* packed arguments of one task */
+#define LOOKAHEAD         32u /* commits that are read, and whose tasks are fetched, before they are applied */
+#define COMMITS_BYTES     8192u /* a record of commits that is so long is closed */
 
 /* The tests of the laws' tests switch one law off and see a seed turn red; a product has no such switch. */
 #ifdef CX_SABOTAGE /* 11 and 12 are of the channels between shards: a parcel counts once, stuck is known at  \
@@ -281,6 +283,9 @@ struct ts {
     struct pool pool;
     uint64_t now_us;
     uint64_t lsn, held, forgotten_lsn;
+    uint64_t commits_lsn; /* the record that the next commit of this job and this step joins */
+    struct id commits_job;
+    uint32_t commits_fx;    /* its effect in this step's */
     uint64_t awaited;       /* the last record that something which is to leave waits for (law 8) */
     struct ts_effects *out; /* of this step; in replay, quiet */
     struct ts_effects quiet;
@@ -472,7 +477,7 @@ const char *commit_check(struct ts *ts, const struct job *job, const struct task
 /* record.c, apply.c */
 enum record_kind {
     RECORD_SUBMITTED = 1, /* now job submission */
-    RECORD_COMMIT = 2,    /* now job task elapsed executed body */
+    RECORD_COMMIT = 2,    /* now job (task elapsed executed body)+: commits that came together */
     RECORD_ENDED = 3,     /* now job state reason */
     RECORD_FORGOTTEN = 4, /* job */
     RECORD_JOB = 5,       /* snapshot: a job's state without its tasks */
@@ -491,11 +496,11 @@ struct record {
     enum record_kind kind;
     uint64_t now_us;
     struct id job;
-    struct ts_submit submit;             /* SUBMITTED, JOB */
-    struct id task;                      /* COMMIT, TASK */
-    uint64_t elapsed_ns, executed;       /* COMMIT, JOB */
-    struct bytes body;                   /* COMMIT; ENDED: reason; JOB: answer; TASK: payload or slots */
-    enum ts_job_state state;             /* ENDED, JOB */
+    struct ts_submit submit;       /* SUBMITTED, JOB */
+    struct id task;                /* TASK */
+    uint64_t elapsed_ns, executed; /* JOB */
+    struct bytes body;             /* COMMIT: done+; ENDED: reason; JOB: answer; TASK: payload or slots */
+    enum ts_job_state state;       /* ENDED, JOB */
     uint64_t content, ended_us, commits; /* JOB */
     bool has_min, has_max;               /* JOB */
     int64_t bound_min, bound_max;        /* JOB */
@@ -516,18 +521,23 @@ void submission_get(struct reader *r, struct id job, struct ts_submit *s);
 size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max);
 void record_put(struct buf *b, const struct record *r);
 bool record_get(struct bytes b, struct record *r);
-/* What it is about, without the rest of it. */
-struct record_head {
-    enum record_kind kind;
-    struct id job, task; /* task: COMMIT */
+/* One commit of a COMMIT record. */
+struct done {
+    struct id task;
+    uint64_t elapsed_ns, executed;
+    struct bytes body;
 };
-bool record_head_get(struct bytes b, struct record_head *h);
+void done_put(struct buf *b, const struct done *d);
+bool done_get(struct reader *r, struct done *d);
 /* The one function that changes durable state. The record has been checked against the state. */
 void apply(struct ts *ts, const struct record *r);
 /* Live: numbers the record, appends it to the log, applies it. */
 void log_apply(struct ts *ts, const struct record *r);
-/* Replay: whether the record fits the state. */
-bool record_fits(struct ts *ts, const struct record *r);
+/* The same for a commit that commit_check has just seen; it goes into the last record, if that is one of
+ * commits of this job and this step. */
+void log_apply_commit(struct ts *ts, struct job *job, const struct done *d);
+/* Replay: false when the record does not fit the state. */
+bool record_replay(struct ts *ts, const struct record *r, uint64_t lsn);
 
 /* snapshot.c */
 void restore_job(struct ts *ts, const struct record *r);

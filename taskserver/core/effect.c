@@ -7,12 +7,14 @@ void ts_effects_clear(struct ts_effects *e)
 {
     e->n = 0;
     buf_reset(&e->data, SCRATCH_KEPT_MAX);
+    buf_reset(&e->log, SCRATCH_KEPT_MAX);
 }
 
 void ts_effects_free(struct ts_effects *e)
 {
     free(e->fx);
     buf_free(&e->data);
+    buf_free(&e->log);
     *e = (struct ts_effects){0};
 }
 

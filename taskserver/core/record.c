@@ -85,6 +85,16 @@ size_t submission_blobs(struct reader *r, const uint8_t *sha256[], size_t max)
 
 /* ---- One pair of functions a kind; kind, time and job are done ---- */
 
+/* The rest of the record is its body. */
+static void rest_put(struct buf *b, const struct record *r)
+{
+    buf_add(b, r->body.data, r->body.len);
+}
+static void rest_get(struct reader *in, struct record *r)
+{
+    r->body = get_raw(in, (size_t)(in->end - in->at));
+}
+
 static void submitted_put(struct buf *b, const struct record *r)
 {
     submission_put(b, &r->submit);
@@ -92,21 +102,6 @@ static void submitted_put(struct buf *b, const struct record *r)
 static void submitted_get(struct reader *in, struct record *r)
 {
     submission_get(in, r->job, &r->submit);
-}
-
-static void commit_record_put(struct buf *b, const struct record *r)
-{
-    put_id(b, r->task);
-    put_varint(b, r->elapsed_ns);
-    put_varint(b, r->executed);
-    put_bytes(b, r->body);
-}
-static void commit_record_get(struct reader *in, struct record *r)
-{
-    r->task = get_id(in);
-    r->elapsed_ns = get_varint(in);
-    r->executed = get_varint(in);
-    r->body = get_bytes(in, COMMIT_BYTES_MAX);
 }
 
 static void ended_put(struct buf *b, const struct record *r)
@@ -188,16 +183,7 @@ static void task_get(struct reader *in, struct record *r)
     r->body = get_bytes(in, SIZE_MAX);
 }
 
-/* ---- Records of other shards: the rest of each is its body ---- */
-
-static void rest_put(struct buf *b, const struct record *r)
-{
-    buf_add(b, r->body.data, r->body.len);
-}
-static void rest_get(struct reader *in, struct record *r)
-{
-    r->body = get_raw(in, (size_t)(in->end - in->at));
-}
+/* ---- Records of other shards ---- */
 
 static void moved_put(struct buf *b, const struct record *r)
 {
@@ -255,7 +241,7 @@ static const struct {
     void (*get)(struct reader *in, struct record *r);
 } codec[] = {
     [RECORD_SUBMITTED] = {submitted_put, submitted_get},
-    [RECORD_COMMIT] = {commit_record_put, commit_record_get},
+    [RECORD_COMMIT] = {rest_put, rest_get},
     [RECORD_ENDED] = {ended_put, ended_get},
     [RECORD_FORGOTTEN] = {forgotten_put, forgotten_get},
     [RECORD_JOB] = {job_put, job_get},
@@ -270,22 +256,29 @@ static const struct {
     [RECORD_GONE] = {rest_put, rest_get},
 };
 
+void done_put(struct buf *b, const struct done *d)
+{
+    put_id(b, d->task);
+    put_varint(b, d->elapsed_ns);
+    put_varint(b, d->executed);
+    put_bytes(b, d->body);
+}
+
+bool done_get(struct reader *r, struct done *d)
+{
+    d->task = get_id(r);
+    d->elapsed_ns = get_varint(r);
+    d->executed = get_varint(r);
+    d->body = get_bytes(r, COMMIT_BYTES_MAX);
+    return !r->bad;
+}
+
 void record_put(struct buf *b, const struct record *r)
 {
     put_u8(b, (uint8_t)r->kind);
     put_varint(b, r->now_us);
     put_id(b, r->job);
     codec[r->kind].put(b, r);
-}
-
-bool record_head_get(struct bytes b, struct record_head *h)
-{
-    struct reader in = reader_of(b);
-    h->kind = get_u8(&in);
-    get_varint(&in);
-    h->job = get_id(&in);
-    h->task = h->kind == RECORD_COMMIT ? get_id(&in) : (struct id){0};
-    return !in.bad;
 }
 
 bool record_get(struct bytes b, struct record *r)

@@ -114,6 +114,7 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
     if (event->now_us > ts->now_us)
         ts->now_us = event->now_us;
     ts->out = out;
+    ts->commits_lsn = 0;
     recheck_jobs(ts);
     handler[event->kind](ts, event);
     serve(ts);
@@ -152,14 +153,6 @@ uint64_t ts_now(const struct ts *ts)
 
 /* ---- Restart ---- */
 
-void ts_expect(const struct ts *ts, struct bytes record, bool near)
-{
-    struct record_head head;
-    const struct job *job = record_head_get(record, &head) ? job_find(ts, head.job) : NULL;
-    if (job && head.kind == RECORD_COMMIT)
-        (near ? table_expect_entry : table_expect)(&job->tasks, head.task);
-}
-
 void ts_at(struct ts *ts, uint64_t lsn)
 {
     must(lsn >= ts->lsn);
@@ -169,13 +162,10 @@ void ts_at(struct ts *ts, uint64_t lsn)
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn)
 {
     struct record r;
-    if (lsn < ts->lsn || !record_get(record, &r) || !record_fits(ts, &r))
-        return false;
-    ts->lsn = lsn;
-    apply(ts, &r);
+    bool fits = lsn >= ts->lsn && record_get(record, &r) && record_replay(ts, &r, lsn);
     scratch_trim(ts);
     ts_effects_clear(&ts->quiet);
-    return true;
+    return fits;
 }
 
 /* What was replayed is held. A job whose end was lost with the log's tail is found stuck again in the next

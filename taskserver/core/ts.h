@@ -157,11 +157,12 @@ struct ts_effects {
     struct ts_effect *fx;
     size_t n, cap;
     struct buf data;
+    struct buf log; /* of LOG: a record may grow after other effects have come */
 };
 
 static inline struct bytes ts_effect_data(const struct ts_effects *e, const struct ts_effect *fx)
 {
-    return (struct bytes){e->data.data + fx->at, fx->len};
+    return (struct bytes){(fx->kind == TS_FX_LOG ? e->log.data : e->data.data) + fx->at, fx->len};
 }
 void ts_effects_clear(struct ts_effects *e);
 void ts_effects_free(struct ts_effects *e);
@@ -177,12 +178,10 @@ void ts_step(struct ts *ts, const struct ts_event *event, struct ts_effects *out
 /* When the next TICK is wanted, at the latest (UINT64_MAX: never). */
 uint64_t ts_due(const struct ts *ts);
 
-/* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False,
- * and nothing changed, when the record does not fit the state (corruption). */
+/* Restart and replicas: applies one record of a log that ts_step wrote, in order, before any event. False
+ * when the record does not fit the state (corruption): then nothing has changed, unless it is of several
+ * commits. */
 bool ts_replay(struct ts *ts, struct bytes record, uint64_t lsn);
-/* Hints that this record will be replayed soon; again, `near`, when it comes close. The state is not changed.
- */
-void ts_expect(const struct ts *ts, struct bytes record, bool near);
 /* The state is that at lsn: what was replayed may have been a snapshot of nothing. */
 void ts_at(struct ts *ts, uint64_t lsn);
 /* Ends replay: everything ready is put in the queues. */

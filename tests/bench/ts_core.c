@@ -25,7 +25,8 @@ static uint64_t now_ns(void)
 static struct ts *ts;
 static struct ts_effects fx;
 static struct buf grants; /* not answered yet */
-static uint64_t log_bytes, now_us = 1;
+static struct buf records; /* (length:u64 record)*, of the last measurement */
+static uint64_t log_bytes, first_lsn, now_us = 1;
 
 static void step(struct ts_event e)
 {
@@ -36,7 +37,11 @@ static void step(struct ts_event e)
         struct bytes data = ts_effect_data(&fx, &fx.fx[i]);
         if (fx.fx[i].kind == TS_FX_GRANT)
             buf_add(&grants, data.data, data.len);
-        log_bytes += fx.fx[i].kind == TS_FX_LOG ? data.len : 0;
+        if (fx.fx[i].kind == TS_FX_LOG) {
+            put_u64(&records, data.len);
+            buf_add(&records, data.data, data.len);
+            log_bytes += data.len;
+        }
         must(fx.fx[i].kind != TS_FX_FAULT);
     }
 }
@@ -119,12 +124,27 @@ static struct ts_job_info job_info(uint64_t n)
     return info;
 }
 
+/* What a backup does with the records of the last measurement, and a restart with its journal. */
+static void replay(uint64_t tasks)
+{
+    struct ts_config config = {0};
+    struct ts *again = ts_new(&config);
+    struct reader r = reader_of(buf_bytes(&records));
+    uint64_t lsn = first_lsn, from = now_ns();
+    while (reader_more(&r))
+        must(ts_replay(again, get_raw(&r, get_u64(&r)), ++lsn));
+    printf("%-28s %8.1f ns a task\n", "its log replayed", (double)(now_ns() - from) / (double)tasks);
+    ts_free(again);
+}
+
 /* The root makes FAN tasks of function a, each of which makes FAN of function b. */
 static void measure(uint64_t n, uint32_t fn, const char *what, uint32_t tasks)
 {
     struct buf root = {0};
     uint64_t ns = 0;
     log_bytes = 0;
+    first_lsn = ts_lsn(ts);
+    buf_clear(&records);
     fan(&root, 1, FN_FIRST, (tasks + FAN - 1) / FAN);
     buf_clear(&wide);
     fan(&wide, fn, FN_FIRST + 1, FAN);
@@ -139,6 +159,7 @@ static void measure(uint64_t n, uint32_t fn, const char *what, uint32_t tasks)
     printf("%-28s %8.1f ns a task (%llu tasks, %.1f log bytes a task)\n", what,
            (double)ns / (double)info.executed, (unsigned long long)info.executed,
            (double)log_bytes / (double)info.executed);
+    replay(info.executed);
     buf_free(&root);
 }
 
@@ -190,5 +211,6 @@ int main(int argc, char **argv)
     buf_free(&grants);
     buf_free(&wide);
     buf_free(&leaf);
+    buf_free(&records);
     return 0;
 }

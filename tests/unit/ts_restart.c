@@ -203,6 +203,114 @@ static void spoilt_records_break_nothing(void **state)
     rig_close(&r);
 }
 
+/* ---- Commits that come together ---- */
+
+enum { TOGETHER = 40 };
+
+/* Two jobs, a and b, each with so many granted children; the batch answers all of them, by `turn` in turns.
+ */
+static void two_fans(struct rig *r, struct buf *batch, uint32_t turn)
+{
+    struct buf body = {0}, leaf = {0};
+    struct grant of[2][TOGETHER];
+    rig_open(r, (struct ts_config){0});
+    rig_join(r, 1, 2 * TOGETHER);
+    for (int k = 0; k < 2; k++) {
+        rig_submit(r, (uint64_t)k + 1);
+        struct grant g = rig_grant(r, 0);
+        body_fan(&body, SUM_I64, TOGETHER);
+        rig_commit(r, 1, &g, &body);
+        for (uint32_t i = 0; i < TOGETHER; i++)
+            of[k][i] = rig_grant(r, i);
+    }
+    body_set_i64(&leaf, HOME, 1);
+    for (uint32_t i = 0; i < 2 * TOGETHER; i++) {
+        uint32_t round = i / (2 * turn), at = i % (2 * turn);
+        const struct grant *g = &of[at / turn][round * turn + at % turn];
+        struct commit c = {.kind = COMMIT_DONE,
+                           .job = g->job,
+                           .task = g->task,
+                           .hash = g->hash,
+                           .executed = 1,
+                           .body = buf_bytes(&leaf)};
+        commit_put(batch, &c);
+    }
+    buf_free(&leaf);
+}
+
+static void commits_that_come_together_are_one_record(void **state)
+{
+    (void)state;
+    for (uint32_t turn = 1; turn <= TOGETHER; turn *= 40) {
+        struct rig r;
+        struct buf batch = {0};
+        two_fans(&r, &batch, turn);
+        size_t before = r.log.n;
+        rig_commits(&r, 1, &batch);
+        assert_int_equal(r.log.n - before, 2 * TOGETHER / turn); /* a record is of one job */
+        for (uint64_t job = 1; job <= 2; job++) {
+            assert_int_equal(rig_result(&r, job).as.i64, TOGETHER);
+            assert_int_equal(rig_info(&r, job).commits, TOGETHER + 1);
+        }
+        buf_free(&batch);
+        rig_close(&r); /* replays them */
+    }
+}
+
+/* Another record between two commits, of the same job or not, is between them in the log. */
+static void a_record_of_commits_ends_with_the_next_record(void **state)
+{
+    struct rig r;
+    struct buf batch = {0};
+    struct commit c[3];
+    struct grant g = rig_root(&r, 8);
+    struct buf body = {0}, leaf = {0}, fail = {0};
+    (void)state;
+    body_fan(&body, SUM_I64, 3);
+    rig_commit(&r, 1, &g, &body);
+    body_set_i64(&leaf, HOME, 1);
+    put_fail(&fail, bytes_str("no"));
+    for (uint32_t i = 0; i < 3; i++) {
+        g = rig_grant(&r, i);
+        c[i] =
+            (struct commit){.kind = COMMIT_DONE, .job = g.job, .task = g.task, .hash = g.hash, .executed = 1};
+        c[i].body = i == 1 ? buf_bytes(&fail) : buf_bytes(&leaf);
+        commit_put(&batch, &c[i]);
+    }
+    size_t before = r.log.n;
+    rig_commits(&r, 1, &batch);
+    assert_int_equal(r.log.n - before, 2); /* one commit; the failure; the third comes too late */
+    assert_int_equal(rig_info(&r, 1).state, TS_JOB_FAILED);
+    buf_free(&batch);
+    buf_free(&leaf);
+    buf_free(&fail);
+    rig_close(&r);
+}
+
+static void a_record_with_one_commit_that_does_not_fit_is_refused(void **state)
+{
+    struct rig r;
+    struct buf batch = {0}, spoilt = {0};
+    (void)state;
+    two_fans(&r, &batch, TOGETHER);
+    size_t before = r.log.n;
+    rig_commits(&r, 1, &batch);
+    struct ts *ts = rig_replay(&r.config, &r.log, before);
+    struct reader in = reader_of(buf_bytes(&r.log.bytes));
+    for (size_t i = 0; i < before; i++)
+        get_raw(&in, get_u64(&in));
+    struct bytes record = get_raw(&in, get_u64(&in));
+    buf_add(&spoilt, record.data, record.len);
+    spoilt.data[spoilt.len - 10] ^= 1; /* the last one's task */
+    assert_false(ts_replay(ts, buf_bytes(&spoilt), before + 1));
+    assert_int_equal(ts_lsn(ts), before);
+    ts_check(ts);
+    ts_free(ts);
+    buf_free(&spoilt);
+    buf_free(&batch);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +322,9 @@ int main(void)
         cmocka_unit_test(a_stuck_job_is_found_again),
         cmocka_unit_test(records_that_do_not_fit_are_refused),
         cmocka_unit_test(spoilt_records_break_nothing),
+        cmocka_unit_test(commits_that_come_together_are_one_record),
+        cmocka_unit_test(a_record_of_commits_ends_with_the_next_record),
+        cmocka_unit_test(a_record_with_one_commit_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
