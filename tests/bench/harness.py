@@ -1,6 +1,7 @@
 """What every benchmark needs: programs that die with this one, a CX network with choices, medians, records."""
 import atexit
 import calendar
+import contextlib
 import ctypes
 import json
 import os
@@ -86,6 +87,17 @@ def cpu_s(pid):
     with open(f"/proc/{pid}/stat") as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+@contextlib.contextmanager
+def placed(processors):
+    """What is started inside runs on these processors; None: on those that we have."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors or mine)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def rss_bytes(pid):
@@ -243,8 +255,10 @@ class Pairs(Programs):
     """A broker, and servers s1 and s2, s3 and s4 ... that are siblings. A producer serves the pair of one of them,
     and its shard as long as it can: servers[i] is of the i-th server, and producers[i] is started for homes[i]."""
 
-    def __init__(self, credentials, build, pairs=1, homes=(0, 0), threads=1, options=("--no-journal",)):
+    def __init__(self, credentials, build, pairs=1, homes=(0, 0), threads=1, options=("--no-journal",), places={}):
+        """places: server -> the processors it has, where they are not those of all."""
         super().__init__(credentials, build, threads)
+        self.places = places
         names = [f"s{i + 1}" for i in range(2 * pairs)]
         for name in names:
             credentials.issue("server", name)
@@ -272,10 +286,11 @@ class Pairs(Programs):
     def start_server(self, i):
         if os.path.exists(self.log_path(i)):
             self.spoken[i] = os.path.getsize(self.log_path(i))
-        self.servers[i], _ = self.start(
-            f"s{i + 1}", "cx-taskserver", "--name", f"s{i + 1}", "--listen", f"127.0.0.1:{self.ports[i]}", "--state",
-            f"{self.dir}/state{i + 1}", "--broker", self.broker_at,
-            "--sibling", f"s{(i ^ 1) + 1}@127.0.0.1:{self.ports[i ^ 1]}", *self.options)
+        with placed(self.places.get(i)):
+            self.servers[i], _ = self.start(
+                f"s{i + 1}", "cx-taskserver", "--name", f"s{i + 1}", "--listen", f"127.0.0.1:{self.ports[i]}",
+                "--state", f"{self.dir}/state{i + 1}", "--broker", self.broker_at,
+                "--sibling", f"s{(i ^ 1) + 1}@127.0.0.1:{self.ports[i ^ 1]}", *self.options)
 
     def kill(self, i):
         """The moment."""

@@ -5,7 +5,7 @@ import struct
 import time
 
 from cases import FARM, TIMES, case, check
-from harness import Failed, cpu_s, end_job, median, record, stop
+from harness import Failed, cpu_s, end_job, median, placed, record, stop
 
 NOBODY = "beanstalkd, gearmand"  # what dies with their server is lost, or waits for its restart
 
@@ -118,10 +118,15 @@ def _wake(net, i, stopped):
 # ---- What it costs ----
 
 class Cost:
-    """One server and a pair, which run the same jobs in turns."""
+    """One server and a pair, which run the same jobs in turns. apart: the backup has a processor of its own, as on a
+    machine of its own, and everything else, of both networks, has the others."""
 
-    def __init__(self, x, options=()):
-        self.nets = [x.network(server_options=options), x.pairs(options=["--no-journal", *options])]
+    def __init__(self, x, options=(), apart=False):
+        *rest, own = sorted(os.sched_getaffinity(0))
+        self.place = set(rest) if apart else None
+        with placed(self.place):
+            self.nets = [x.network(server_options=options),
+                         x.pairs(options=["--no-journal", *options], places={1: {own}} if apart else {})]
         self.servers = [self.nets[0].server, *self.nets[1].servers]
         self.cpu = [[], [], []]  # of each server, microseconds a task
 
@@ -138,36 +143,54 @@ class Cost:
         for which in (first, 1 - first):
             mine = slice(0, 1) if which == 0 else slice(1, 3)
             before = [cpu_s(p.pid) for p in self.servers[mine]]
-            [rounds[which]] = self.nets[which].job(module, function, *args)
+            with placed(self.place):
+                [rounds[which]] = self.nets[which].job(module, function, *args)
             check(rounds[which]["result"], expected, function)
             for us, p, b in zip(self.cpu[mine], self.servers[mine], before):
                 us.append((cpu_s(p.pid) - b) * 1e6 / rounds[which]["executed"])
         return rounds
 
 
-@case("replication_noop", "replication_noop_cpu")
-def replication_noop(x):
+def _noop(x, apart):
+    """(rates of one server, rates of a pair, processor time a task of each server)"""
     parts, each = 100, 5000
     flat = f"{x.build}/tests/modules/flat.so"
-    one, pair, ratios = [], [], []
-    with Cost(x, ["--no-collapse"]) as cost:
+    one, pair = [], []
+    with Cost(x, ["--no-collapse"], apart) as cost:
         cost.turn(parts * each, flat, "flats", parts, each)
         for i in range(2 * TIMES):
             rounds = cost.turn(parts * each, flat, "flats", parts, each, first=i % 2)
             a, b = (r["executed"] / r["server_s"] for r in rounds)
             one.append(a)
             pair.append(b)
-            ratios.append(b / a)
-        us = [median(u) for u in cost.cpu]
+        return one, pair, [median(u) for u in cost.cpu]
+
+
+def _noop_detail(one, pair, us, where):
+    return {"one": one, "pair": pair, "cpu_us": us,
+            "note": f"no-op tasks a second, as server_noop, in turns; a pair {median(pair):,.0f}. Processor time a "
+                    f"task: {us[0]:.2f} us of the one server; {us[1]:.2f} us of the primary, {us[2]:.2f} us of its "
+                    f"backup. {where}",
+            "command": "2 x cx-taskserver --no-journal --no-collapse --sibling NAME@HOST:PORT; 2 x cx-producer "
+                       "--threads 1; job tests/modules/flat.so flats 100 5000"}
+
+
+@case("replication_noop")
+def replication_noop(x):
+    one, pair, us = _noop(x, apart=True)
     v = median(pair) / median(one)
-    detail = {"one": one, "pair": pair, "ratios": ratios, "cpu_us": cost.cpu,
-              "note": f"no-op tasks a second, as server_noop, in turns; a pair {median(pair):,.0f}. Processor time a "
-                      f"task: {us[0]:.2f} us of the one server; {us[1]:.2f} us of the primary, {us[2]:.2f} us of its "
-                      f"backup. Both servers, producers and runners share {os.cpu_count()} processors, so that the "
-                      "backup's part is taken from the producers",
-              "command": "2 x cx-taskserver --no-journal --no-collapse --sibling NAME@HOST:PORT; 2 x cx-producer "
-                         f"--threads 1; job tests/modules/flat.so flats {parts} {each}"}
+    detail = _noop_detail(one, pair, us, "The backup has a processor of its own, as it has a machine of its own where it is "
+                          "to be of use; primary, or one server, producers and runners have the other")
     yield record("replication_noop", v, "of one server's rate", "one server", median(one), v, 0.9, v >= 0.9), detail
+
+
+@case("replication_noop_shared", "replication_noop_cpu")
+def replication_noop_shared(x):
+    one, pair, us = _noop(x, apart=False)
+    v = median(pair) / median(one)
+    detail = _noop_detail(one, pair, us, f"Everything shares {os.cpu_count()} processors, so that the backup's part is taken "
+                          "from the producers; no bar")
+    yield record("replication_noop_shared", v, "of one server's rate", "one server", median(one), v, None, True), detail
     detail = dict(detail, note=f"{us[1]:.2f} us of the primary's processor time a task, {us[0]:.2f} us of a server without "
                                "a sibling; no bar")
     yield record("replication_noop_cpu", us[1], "us", "one server", us[0], us[0] / us[1], None, True), detail
