@@ -184,13 +184,16 @@ static void steal_seek(struct ts *ts)
     if (!want.threads)
         return;
     judge_gift(ts);
+    if (ts->now_us < s->resume_us) {
+        s->due_us = s->resume_us;
+        return;
+    }
     want.tasks = least(want.threads * s->ask, ASK_MAX);
-    bool pauses = ts->now_us < s->resume_us;
-    n = n || pauses ? n : whom(ts, false);
-    if (n && !pauses)
+    n = n ? n : whom(ts, false);
+    if (n)
         ask(ts, n, &want);
     else
-        s->due_us = pauses ? s->resume_us : quiet_us(ts);
+        s->due_us = quiet_us(ts);
 }
 
 void steal_invited(struct neighbour *n)
