@@ -49,6 +49,7 @@ static void table_boot(struct world *w, struct node *n, uint32_t lsn)
     while (reader_more(&base))
         if (!ts_replay(n->ts, get_bytes(&base, SIZE_MAX), n->base_lsn))
             broken(w, "a snapshot does not fit an empty state");
+    ts_at(n->ts, n->base_lsn); /* it may be of nothing */
     while (at < lsn)
         if (!ts_replay(n->ts, get_bytes(&log, SIZE_MAX), ++at))
             broken(w, "a record of the journal does not fit");
@@ -73,6 +74,7 @@ static void table_stop(struct world *w, struct node *n)
     n->ts = table_new(w);
     for (struct reader r = reader_of(buf_bytes(&all)); reader_more(&r);)
         must(ts_replay(n->ts, get_bytes(&r, SIZE_MAX), lsn));
+    ts_at(n->ts, lsn);
     buf_free(&all);
 }
 
@@ -101,6 +103,7 @@ static void table_install(struct node *n)
     n->base = n->scratch_base;
     n->scratch_base = old;
     n->base_lsn = n->state.n;
+    ts_at(n->ts, n->base_lsn);
     buf_clear(&n->log);
 }
 
