@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/sim/limit.h"
 #include "tests/sim/pair-run.h"
 
 enum { SEEDS = 20000, BATCH = 50 };
@@ -32,7 +33,7 @@ static uint64_t red_in(int rule, uint64_t first, uint64_t count, char *why, size
     if (pid == 0) {
         struct tally tally = {0};
         dup2(out[1], STDERR_FILENO);
-        alarm(60);
+        limit_seconds(60);
         rule_off = rule;
         for (uint64_t i = 0; i < count; i++) {
             uint64_t seed = first + i;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "tests/sim/limit.h"
 
 struct simulator {
     const char *name;
@@ -49,7 +50,7 @@ static void run_turns(const struct simulator *sim, struct turns *t, uint32_t wor
             t->turn_end[worker] = from + TURN < t->end ? from + TURN : t->end;
             t->seed[worker] = from;
         }
-        alarm(SEED_LIMIT_S);
+        limit_seconds(SEED_LIMIT_S);
         sim->run(t->seed[worker]);
         t->seed[worker]++;
     }

@@ -39,6 +39,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/sim/limit.h"
+
 enum { SABOTAGE_SEEDS = 200 };
 
 /* A world that ends badly ends its process. */
@@ -49,7 +51,7 @@ static bool sabotage_red(void (*run)(uint64_t seed), int law, uint64_t seed)
     if (pid == 0) {
         int quiet = open("/dev/null", O_WRONLY);
         dup2(quiet, STDERR_FILENO);
-        alarm(20);
+        limit_seconds(20);
         ts_sabotage = law;
         run(seed);
         _exit(0);
