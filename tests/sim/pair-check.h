@@ -48,6 +48,7 @@ static void check_serves(struct world *w, struct node *n, uint64_t epoch)
         broken(w, "the new primary lacks what was held");
     w->takeovers++;
     w->line_epoch = epoch;
+    w->line_lost = false;
     w->line = room(w->line, &w->line_cap, n->state.n + 1, sizeof *w->line);
     for (w->line_n = 0; w->line_n <= n->state.n; w->line_n++)
         w->line[w->line_n] = chain_at(&n->state, w->line_n);
@@ -61,6 +62,15 @@ static void check_logged(struct world *w, const struct node *n)
     w->line[w->line_n++] = chain_at(&n->state, n->state.n);
 }
 
+/* A primary that comes back without the mark of its epoch had nothing of it on its disk. So nothing of it was
+ * held, and the primary before, as long as nobody has told it, may go on with the other one as its backup:
+ * what it holds then they both have, whoever is primary next. */
+static void check_starts(struct world *w, const struct node *n, const struct replica_mark *mark)
+{
+    if (w->primary[w->line_epoch].nonce == n->nonce && mark->seen < w->line_epoch)
+        w->line_lost = true;
+}
+
 /* Law 8, and no two histories: what is held is the same for ever, and the latest primary has it. */
 static void check_held(struct world *w, const struct node *n, uint64_t lsn)
 {
@@ -71,7 +81,7 @@ static void check_held(struct world *w, const struct node *n, uint64_t lsn)
     uint64_t known = lsn < w->truth_n ? lsn : w->truth_n;
     if (chain_at(&n->state, known) != w->truth[known])
         broken(w, "two histories are held");
-    if (lsn >= w->line_n || w->line[lsn] != chain_at(&n->state, lsn))
+    if (!w->line_lost && (lsn >= w->line_n || w->line[lsn] != chain_at(&n->state, lsn)))
         broken(w, "an old primary holds what the new one does not have");
     w->truth = room(w->truth, &w->truth_cap, (uint32_t)lsn + 1, sizeof *w->truth);
     for (; w->truth_n < lsn; w->truth_n++)

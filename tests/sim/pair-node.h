@@ -278,6 +278,7 @@ static void node_start(struct world *w, struct node *n)
         table_boot(w, n, n->state.n);
     }
     mark = n->mark[n->marks - 1].mark;
+    check_starts(w, n, &mark);
     n->installing = n->flushing = n->serves = n->open = false;
     n->nonce = config.nonce = chance(w, UINT64_MAX - 1) + 1;
     config.incarnation = n->incarnation;

@@ -139,6 +139,7 @@ struct world {
     uint64_t *line; /* chains of the latest primary's history */
     uint32_t line_n, line_cap;
     uint64_t line_epoch;
+    bool line_lost; /* nothing of it was ever on its primary's disk */
     uint64_t takeovers, acks;
     struct replica_effects fx[4]; /* by depth of steps within steps */
     uint32_t depth;
