@@ -117,6 +117,9 @@ def _wake(net, i, stopped):
 
 # ---- What it costs ----
 
+NETWORKS = 3  # one after the other, where runs on one network are alike
+
+
 class Cost:
     """One server and a pair, which run the same jobs in turns. apart: the backup has a processor of its own, as on a
     machine of its own, and everything else, of both networks, has the others."""
@@ -152,23 +155,25 @@ class Cost:
 
 
 def _noop(x, apart):
-    """(rates of one server, rates of a pair, processor time a task of each server)"""
+    """(rates of one server, rates of a pair, processor time a task of each server), on several networks"""
     parts, each = 100, 5000
     flat = f"{x.build}/tests/modules/flat.so"
-    one, pair = [], []
-    with Cost(x, ["--no-collapse"], apart) as cost:
-        cost.turn(parts * each, flat, "flats", parts, each)
-        for i in range(2 * TIMES):
-            rounds = cost.turn(parts * each, flat, "flats", parts, each, first=i % 2)
-            a, b = (r["executed"] / r["server_s"] for r in rounds)
-            one.append(a)
-            pair.append(b)
-        return one, pair, [median(u) for u in cost.cpu]
+    one, pair, cpu = [], [], [[], [], []]
+    for _ in range(NETWORKS):
+        with Cost(x, ["--no-collapse"], apart) as cost:
+            cost.turn(parts * each, flat, "flats", parts, each)
+            for i in range(TIMES):
+                rounds = cost.turn(parts * each, flat, "flats", parts, each, first=i % 2)
+                a, b = (r["executed"] / r["server_s"] for r in rounds)
+                one.append(a)
+                pair.append(b)
+            cpu = [all + new for all, new in zip(cpu, cost.cpu)]
+    return one, pair, [median(us) for us in cpu]
 
 
 def _noop_detail(one, pair, us, where):
     return {"one": one, "pair": pair, "cpu_us": us,
-            "note": f"no-op tasks a second, as server_noop, in turns; a pair {median(pair):,.0f}. Processor time a "
+            "note": f"no-op tasks a second, as server_noop, in turns, on {NETWORKS} networks; a pair {median(pair):,.0f}. Processor time a "
                     f"task: {us[0]:.2f} us of the one server; {us[1]:.2f} us of the primary, {us[2]:.2f} us of its "
                     f"backup. {where}",
             "command": "2 x cx-taskserver --no-journal --no-collapse --sibling NAME@HOST:PORT; 2 x cx-producer "
@@ -288,7 +293,7 @@ def _share_of(spread, ideal, run):
 
 @case("two_pairs_share", "two_pairs_time")
 def two_pairs_share(x):
-    tree, rows, networks = "T3", [], 3
+    tree, rows = "T3", []
     uts, homes = x.example("uts"), (0, 1, 2, 3)
 
     def run(net):
@@ -296,7 +301,7 @@ def two_pairs_share(x):
         check(done[0]["result"], NODES[tree], tree)
         return done
 
-    for _ in range(networks):
+    for _ in range(NETWORKS):
         with x.pairs(pairs=2, homes=homes) as spread, x.pairs(homes=(0, 0, 0, 0)) as ideal:
             _share_of(spread, ideal, run)
             rows += [_share_of(spread, ideal, run) for _ in range(2 * TIMES)]
@@ -305,7 +310,7 @@ def two_pairs_share(x):
     detail = {"shares": shares, "apart_s": apart, "together_s": together,
               "note": f"{tree} submitted to s1; a producer of one thread at each of s1, s2 (a pair), s3 and s4 (another "
                       f"one): the part of the tasks that was executed at s3 and s4; bar 40 to 60 %. Median of {len(rows)} "
-                      f"runs on {networks} networks, one after the other; single runs {min(shares):.2f} to "
+                      f"runs on {NETWORKS} networks, one after the other; single runs {min(shares):.2f} to "
                       f"{max(shares):.2f}; {os.cpu_count()} processors for all of it",
               "command": "cx-broker --servers default=s1,s2,s3,s4; 4 x cx-taskserver --no-journal; 4 x cx-producer "
                          f"--threads 1; job examples/uts.so nodes str:{tree}"}
