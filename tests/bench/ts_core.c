@@ -24,7 +24,7 @@ static uint64_t now_ns(void)
 
 static struct ts *ts;
 static struct ts_effects fx;
-static struct buf grants; /* not answered yet */
+static struct buf grants;  /* not answered yet */
 static struct buf records; /* (length:u64 record)*, of the last measurement */
 static uint64_t log_bytes, first_lsn, now_us = 1;
 
