@@ -290,10 +290,10 @@ void log_apply(struct ts *ts, const struct record *r)
 void log_apply_commit(struct ts *ts, struct job *job, const struct done *d)
 {
     struct buf *log = &ts->out->log;
-    bool joins = ts->commits_lsn == ts->lsn && id_equal(ts->commits_job, job->entry.id);
+    bool joins = ts->commits_lsn && ts->commits_lsn == ts->lsn &&
+                 id_equal(ts->out->fx[ts->commits_fx].job, job->entry.id);
     if (!joins) {
         ts->commits_fx = (uint32_t)(log_begin(ts, job->entry.id) - ts->out->fx);
-        ts->commits_job = job->entry.id;
         record_put(log, &(struct record){.kind = RECORD_COMMIT, .now_us = ts->now_us, .job = job->entry.id});
     }
     done_put(log, d);

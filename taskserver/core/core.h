@@ -283,8 +283,7 @@ struct ts {
     struct pool pool;
     uint64_t now_us;
     uint64_t lsn, held, forgotten_lsn;
-    uint64_t commits_lsn; /* the record that the next commit of this job and this step joins */
-    struct id commits_job;
+    uint64_t commits_lsn;   /* of the record that this step's next commit of the same job joins; 0: none */
     uint32_t commits_fx;    /* its effect in this step's */
     uint64_t awaited;       /* the last record that something which is to leave waits for (law 8) */
     struct ts_effects *out; /* of this step; in replay, quiet */
