@@ -226,13 +226,14 @@ static bool send_some(struct ts *ts, struct neighbour *n)
 {
     const struct channel *c = channel_of(ts, n);
     struct load load = load_of(ts, n);
-    bool waiting = c && (c->sealed > n->sent_number || c->held != n->told);
-    bool sayable = load.count || n->tell || (c && c->held != n->told);
-    if (waiting && !n->tell && load.haste <= (ts->calm ? HASTE_VALUE : HASTE_ANSWER) && gathers(ts, n))
+    bool unsent = c && c->sealed > n->sent_number, confirms = c && c->held != n->told;
+    bool may_wait = !n->tell && load.haste <= (ts->calm ? HASTE_VALUE : HASTE_ANSWER);
+    if ((unsent || confirms) && may_wait && gathers(ts, n))
         return false;
-    if (sayable)
-        say(ts, n, &load, NULL);
-    return sayable;
+    if (!load.count && !confirms && !n->tell)
+        return false;
+    say(ts, n, &load, NULL);
+    return true;
 }
 
 static void neighbour_send(struct ts *ts, struct neighbour *n)
